@@ -1,0 +1,38 @@
+// A limit on everything, in one place, each with the reason for its number.
+
+import { GIB, MIB } from './units.ts';
+
+export const limits = {
+  /** Names are shown in tables and become file names: 64 characters fit both. */
+  nameLength: 64,
+  /** Sizes stay exact in a JavaScript number. */
+  sizeBytes: Number.MAX_SAFE_INTEGER - (Number.MAX_SAFE_INTEGER % 4096),
+  extentBytesMin: 64 * 1024,
+  extentBytesMax: 64 * GIB,
+  /** One label at the head and one at the tail of every pool device: a multiple of every physical block in use. */
+  labelBytes: MIB,
+  labelsPerDisk: 64,
+  labelValueLength: 256,
+  /** A lease longer than this is a mistake of units: 100 years. */
+  leaseMs: 100 * 365.25 * 86_400_000,
+  /** Wall time may differ from time since boot by that much before the clock is suspect (spec: Clock). */
+  clockDriftMs: 60_000,
+  /** What NBD clients may ask at once; QEMU and the kernel send at most 32 MiB. */
+  nbdRequestBytes: 32 * MIB,
+  nbdNameLength: 4096,
+  nbdOptionBytes: 64 * 1024,
+  nbdConnectionsPerVbd: 16,
+  vbds: 4096,
+  /** How long a writer waits for other writers of the catalog before CATALOG_LOCKED. */
+  catalogLockMs: 5_000,
+  /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
+  fenceMs: 10_000,
+  programMs: 30_000,
+  programOutputBytes: 16 * MIB,
+  /** History that `events` and `recover --before` reach back. */
+  events: 100_000,
+  eventPage: 1_000,
+  listPage: 1_000,
+  requestBodyBytes: MIB,
+  domainDisks: 26,
+} as const;

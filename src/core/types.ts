@@ -1,0 +1,169 @@
+// The nouns of the system as readonly data. Everything else in core is functions over these.
+
+import type { Bytes, Extents, Sectors, WallMs } from '../base/units.ts';
+
+export type DiskId = number;
+export type DeviceId = number;
+/** Number of a VBD, never used again: in its socket's path, its NBD name and its rows. */
+export type Generation = number;
+
+/** What a device is known by, strongest first; checked at every use on the open descriptor. */
+export type DeviceIdentity =
+  | { readonly kind: 'label'; readonly deviceUuid: string }
+  | { readonly kind: 'wwn' | 'serial'; readonly value: string; readonly startSector: Sectors }
+  | { readonly kind: 'partition'; readonly partUuid: string; readonly startSector: Sectors }
+  | { readonly kind: 'dm'; readonly uuid: string }
+  | { readonly kind: 'file'; readonly filesystem: string; readonly inode: number }
+  /** Has no identity of its own: known by path and size only (needs --force). */
+  | { readonly kind: 'path'; readonly path: string };
+
+/** A device of the pool as the catalog knows it. */
+export type PoolDevice = {
+  readonly id: DeviceId;
+  readonly uuid: string;
+  readonly pool: string;
+  /** Where it was seen last; its identity decides, not this. */
+  readonly path: string;
+  readonly kind: 'block' | 'file';
+  readonly identity: DeviceIdentity;
+  /** The whole drive (or the file itself) that it lies on, and where on it it starts. */
+  readonly drivePath: string;
+  readonly driveStartSector: Sectors;
+  readonly sizeBytes: Bytes;
+  readonly blockBytes: 512 | 4096;
+  readonly extentBytes: Bytes;
+  /** Offset of extent 0 from the start of the device: behind the label, aligned to physical blocks. */
+  readonly dataStartBytes: Bytes;
+  readonly extentCount: Extents;
+  readonly labelled: boolean;
+  /** A regular file whose blocks are not all allocated. */
+  readonly overcommitted: boolean;
+};
+
+/** Extents in a row on one device. */
+export type Run = {
+  readonly deviceId: DeviceId;
+  readonly firstExtent: Extents;
+  readonly count: Extents;
+  /** Known to read as zeros. */
+  readonly clean: boolean;
+};
+
+export type OnExpiry = 'revoke' | 'hold';
+export type DiskState = 'preparing' | 'live' | 'expired' | 'reclaimed';
+
+/** A virtual disk as recorded; its state follows from this and the time (`diskState`). */
+export type Disk = {
+  readonly id: DiskId;
+  readonly name: string | null;
+  readonly pool: string;
+  readonly sizeBytes: Bytes;
+  readonly blockBytes: 512 | 4096;
+  readonly createdAt: WallMs;
+  /** null = never. */
+  readonly expiresAt: WallMs | null;
+  readonly onExpiry: OnExpiry;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Owned, not attachable: what must be wiped is being wiped. */
+  readonly preparing: boolean;
+  readonly suspect: boolean;
+  /** Bytes of it that others own now (or that were wiped for others). */
+  readonly lostBytes: Bytes;
+};
+
+export type VbdMode = 'r' | 'w';
+export type VbdState = 'attaching' | 'attached' | 'detaching' | 'revoked' | 'detached';
+export type Driver = 'dm' | 'nbd';
+export type CacheMode = 'none' | 'writeback';
+export type ExpertLevel = 0 | 1 | 2;
+
+export type Source = { readonly kind: 'vd'; readonly diskId: DiskId } | { readonly kind: 'phy'; readonly path: string };
+
+/** A disk or physical device attached to a domain under a target device. */
+export type Vbd = {
+  readonly generation: Generation;
+  readonly domain: string;
+  readonly hypervisor: 'host' | 'qemu' | 'xen' | 'none';
+  /** Normalised: `/dev/xvda`. */
+  readonly target: string;
+  readonly vdev: number;
+  readonly source: Source;
+  readonly mode: VbdMode;
+  readonly driver: Driver;
+  readonly cache: CacheMode;
+  readonly state: VbdState;
+  readonly sizeBytes: Bytes;
+  readonly sharing: ExpertLevel;
+  readonly devicePath: string | null;
+  readonly uri: string | null;
+  readonly persist: boolean;
+  readonly limit: string | null;
+  readonly createdAt: WallMs;
+  readonly bootId: string;
+};
+
+/** Sectors in a row in one space: a whole drive (`drive:8:0`) or a file by its identity (`file:DEV:INODE`). */
+export type SectorRange = { readonly space: string; readonly startSector: Sectors; readonly sectors: Sectors };
+
+/** Which sectors something stands on. `own` is compared with everything; `below` (the device under a file's filesystem,
+ *  the whole of a stack without fixed ranges) is compared with `own` of others only, or two files of one filesystem would clash. */
+export type Footprint = { readonly own: readonly SectorRange[]; readonly below: readonly SectorRange[] };
+
+export type UserKind = 'vbd' | 'mount' | 'swap' | 'holder' | 'loop' | 'process' | 'copy' | 'pool';
+/** Somebody who uses sectors. One that can't be resolved is a writer of all that it may stand on. */
+export type SectorUser = { readonly kind: UserKind; readonly name: string; readonly mode: VbdMode; readonly footprint: Footprint };
+
+/** One piece of a VBD: `lengthBytes` from `offsetBytes` of the device at `deviceIndex` of the plan. Segments follow each other without gap. */
+export type Segment = { readonly deviceIndex: number; readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
+
+export type PlanDevice = { readonly path: string; readonly kind: 'block' | 'file'; readonly identity: DeviceIdentity; readonly sizeBytes: Bytes };
+
+/** All that a data path needs to serve one VBD, and nothing else. */
+export type VbdPlan = {
+  readonly generation: Generation;
+  /** `web01/xvda@17` */
+  readonly exportName: string;
+  readonly mode: VbdMode;
+  readonly sizeBytes: Bytes;
+  readonly blockBytes: 512 | 4096;
+  readonly cache: CacheMode;
+  readonly devices: readonly PlanDevice[];
+  readonly segments: readonly Segment[];
+};
+
+/** What a data path hands to a hypervisor. */
+export type Endpoint =
+  | { readonly kind: 'nbd'; readonly uri: string; readonly socketPath: string; readonly exportName: string }
+  | { readonly kind: 'block'; readonly path: string };
+
+/** Something that happened to disks, leases, VBDs or devices; `type` is `disk.created` and the like. */
+export type XvdEvent = {
+  readonly id: number;
+  readonly time: WallMs;
+  readonly type: string;
+  /** `vd:1`, `/dev/sda3`, `web01/xvda@17` */
+  readonly subject: string;
+  /** The command, the lease, the crash that was mended … */
+  readonly cause: string;
+  readonly data: Readonly<Record<string, unknown>>;
+};
+
+/** A domain as its user describes it; validated by `domain-description.ts`. */
+export type DomainDescription = {
+  readonly name: string;
+  readonly hypervisor?: 'qemu' | 'xen';
+  readonly kernel: string;
+  readonly ramdisk?: string;
+  /** With a unit: `512M`. */
+  readonly memory: string;
+  readonly vcpus?: number;
+  readonly cmdline?: string;
+  /** `/dev/xvda ro` */
+  readonly root?: string;
+  readonly expert?: ExpertLevel;
+  readonly network?: { readonly ip?: string; readonly netmask?: string; readonly gateway?: string; readonly hostname?: string; readonly bridge?: string };
+  /** A file that the guest's console is written to, besides `xvd domain console`. */
+  readonly console?: string;
+  readonly onExit?: 'stop' | 'restart';
+  readonly disks: readonly { readonly source: string; readonly target: string; readonly mode: VbdMode }[];
+};

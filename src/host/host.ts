@@ -1,0 +1,51 @@
+// The port of the host: block devices and files, who they are, who uses them, their bytes.
+//
+// Contract: facts are read anew at each call. Nothing here writes but zero() and writeBytes(); nothing asks questions.
+// A path that does not exist is DEVICE_NOT_FOUND, one that can't be opened NOT_PERMITTED, a failing device DEVICE_FAILED.
+
+import type { Bytes, Sectors } from '../base/units.ts';
+import type { DeviceIdentity, Footprint, PlanDevice, SectorUser } from '../core/types.ts';
+
+export type DeviceFacts = {
+  /** Canonical: the kernel's node (`/dev/sda3`), or the real path of the file. */
+  readonly path: string;
+  readonly kind: 'block' | 'file';
+  readonly sizeBytes: Bytes;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
+  readonly identity: DeviceIdentity;
+  readonly drivePath: string;
+  readonly driveStartSector: Sectors;
+  readonly footprint: Footprint;
+  readonly readOnly: boolean;
+  /** Files only: not all blocks are allocated. */
+  readonly sparse: boolean;
+  /** Files only: the filesystem writes elsewhere than where it wrote before. */
+  readonly copyOnWrite: boolean;
+  /** The root filesystem, its swap or the catalog stands on it. */
+  readonly holdsSystem: boolean;
+  /** Filesystem, RAID, LVM or partition-table signatures found, in blkid's words; [] = none. */
+  readonly signatures: readonly string[];
+};
+
+export type ByteRange = { readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
+
+export interface Host {
+  /** `phy:` names and paths: `sda3` is `/dev/sda3`; an absolute path may name a regular file. Follows links. */
+  inspect(path: string): Promise<DeviceFacts>;
+  /** Everybody on this host who uses sectors: mounts of every namespace, swap, holders, loop devices, processes, as the kernel tells now. VBDs are not in it. */
+  users(): Promise<readonly SectorUser[]>;
+  /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size. */
+  verify(device: PlanDevice): Promise<void>;
+  /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */
+  zero(device: PlanDevice, ranges: readonly ByteRange[], progress?: (doneBytes: Bytes) => void, signal?: AbortSignal): Promise<void>;
+  /** Reads around any cache. */
+  readBytes(device: PlanDevice, range: ByteRange): Promise<Uint8Array>;
+  /** Durable when it returns. */
+  writeBytes(device: PlanDevice, offsetBytes: Bytes, data: Uint8Array): Promise<void>;
+  /** Steps 2 and 3 of the fence: what was written in the ranges has reached the device, and no page cache of any node over
+   *  them holds a page, proved by asking the kernel. FENCE_UNPROVED when it can't be. Waits for no neighbour's pages. */
+  settle(device: PlanDevice, ranges: readonly ByteRange[]): Promise<void>;
+  /** The running boot. */
+  bootId(): Promise<string>;
+}
