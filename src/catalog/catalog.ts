@@ -52,6 +52,8 @@ export interface CatalogReader {
   diskByName(name: string): Promise<Disk | null>;
   /** Ascending by ID. */
   disks(filter: DiskFilter): Promise<readonly Disk[]>;
+  /** The disks whose lease ends after that instant, soonest first (by an index: the lease keeper sleeps until the first). */
+  nextExpiries(after: WallMs, limit: number): Promise<readonly Disk[]>;
   /** In the order of the disk. Of a reclaimed disk: what is left. */
   runs(diskId: DiskId): Promise<readonly Run[]>;
   /** Unowned runs of one device, ascending. */

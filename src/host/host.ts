@@ -30,12 +30,16 @@ export type DeviceFacts = {
 
 export type ByteRange = { readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
 
+export type AliveMark = AsyncDisposable & { readonly pid: number; readonly startTicks: number };
+
 export interface Host {
   /** `phy:` names and paths: `sda3` is `/dev/sda3`; an absolute path may name a regular file. Follows links. */
   inspect(path: string): Promise<DeviceFacts>;
-  /** Everybody on this host who uses sectors: mounts of every namespace, swap, holders, loop devices, processes, as the kernel tells now. VBDs are not in it. */
+  /** Everybody on this host who uses sectors: mounts of every namespace, swap, holders, loop devices, processes, as the kernel tells now.
+   *  VBDs are not in it, nor are processes of ours (this one, and any that has a pipe of XVD_RUN open): the catalog tells of them. */
   users(): Promise<readonly SectorUser[]>;
-  /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size. */
+  /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size.
+   *  An identity of kind `label` is read from the label at the head (core/label.ts, decodeLabel over the first 4096 bytes). */
   verify(device: PlanDevice): Promise<void>;
   /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */
   zero(device: PlanDevice, ranges: readonly ByteRange[], progress?: (doneBytes: Bytes) => void, signal?: AbortSignal): Promise<void>;
@@ -46,6 +50,13 @@ export interface Host {
   /** Steps 2 and 3 of the fence: what was written in the ranges has reached the device, and no page cache of any node over
    *  them holds a page, proved by asking the kernel. FENCE_UNPROVED when it can't be. Waits for no neighbour's pages. */
   settle(device: PlanDevice, ranges: readonly ByteRange[]): Promise<void>;
+  /** Makes this process provable: opens the write end of the pipe of that name in XVD_RUN (made when missing) until disposed or the
+   *  process ends, however it ends. */
+  holdAlive(pipe: string): Promise<AliveMark>;
+  /** End of file on that pipe: every process that held it is proved gone. false while one holds it, or when the pipe is missing. */
+  aliveIsGone(pipe: string): Promise<boolean>;
+  /** Removes the pipe of a process that was proved gone. */
+  forgetAlive(pipe: string): Promise<void>;
   /** The running boot. */
   bootId(): Promise<string>;
 }
