@@ -91,6 +91,8 @@ export interface CatalogWriter extends CatalogReader {
   /** Gives the next ID: highest ever + 1. */
   addDisk(disk: Omit<Disk, 'id'>): Promise<Disk>;
   updateDisk(disk: Disk): Promise<void>;
+  /** Of a create that failed: its ID is not used again. It must own no runs. */
+  removeDisk(id: DiskId): Promise<void>;
   /** Replaces the runs of a disk, in order. The runs must be unowned by others. */
   setRuns(diskId: DiskId, runs: readonly Run[]): Promise<void>;
   /** Takes [firstExtent, firstExtent + count) out of the unowned space; what is left of the run stays. Throws when not all of it is unowned. */
