@@ -1,0 +1,35 @@
+// Wipers and image copies that ended without saying so: once each is proved gone, and what it wrote has landed, its row goes.
+
+import type { ExtentWorker } from '../catalog/catalog.ts';
+import { change, look } from './change.ts';
+import { settleRuns } from './settle-runs.ts';
+import type { CatalogSystem } from './system.ts';
+
+/** Gives the workers that are still there, or not yet proved gone. */
+export async function reapWorkers(system: CatalogSystem): Promise<readonly ExtentWorker[]> {
+  const workers = await system.catalog.read((reader) => reader.workers());
+  if (workers.length === 0) return [];
+  const bootId = await system.host.bootId();
+  const left: ExtentWorker[] = [];
+  for (const worker of workers) {
+    const otherBoot = worker.bootId !== bootId;
+    if (!otherBoot && !(await system.host.aliveIsGone(worker.pipe))) {
+      left.push(worker);
+      continue;
+    }
+    if (!otherBoot && worker.kind !== 'export') await settleDisk(system, worker.diskId);
+    await change(system, 'reap', async (tx) => {
+      const still = (await tx.writer.workers(worker.diskId)).some((row) => row.id === worker.id);
+      if (!still) return;
+      await tx.writer.removeWorker(worker.id);
+      await tx.event(`${worker.kind}.ended`, `vd:${worker.diskId}`, { pid: worker.pid, interrupted: true });
+    });
+    await system.host.forgetAlive(worker.pipe);
+  }
+  return left;
+}
+
+async function settleDisk(system: CatalogSystem, diskId: number): Promise<void> {
+  const { runs, devices } = await look(system, async (reader) => ({ runs: await reader.runs(diskId), devices: await reader.devices() }));
+  await settleRuns(system, runs, devices);
+}
