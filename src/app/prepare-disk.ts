@@ -29,6 +29,8 @@ export async function prepareDisk(system: CatalogSystem, diskId: number, work: W
     try {
       await wipe(system, task, work);
     } catch (error) {
+      // Zeros that still sit in a cache must not land on the next owner's data; unproved, the disk stays preparing.
+      for (const { device, range } of task.wipes) await system.host.settle(planDevice(device), [range]);
       await giveUp(system, task, error);
       throw error;
     }

@@ -1,0 +1,147 @@
+// Adds a device to a pool. Writes nothing on it but its two labels; takes nothing that somebody uses or may still need.
+
+import { hostBlockBytes, refuseUnusable, refuseUnsafe } from './device-safety.ts';
+import { XvdError } from '../base/error.ts';
+import { bytes, extents, MIB } from '../base/units.ts';
+import { layoutDevice } from '../core/geometry.ts';
+import { encodeLabel, labelPlaces } from '../core/label.ts';
+import type { Label } from '../core/label.ts';
+import { requireName } from '../core/name.ts';
+import { formatSize } from '../core/size.ts';
+import type { PlanDevice, PoolDevice } from '../core/types.ts';
+import type { DeviceFacts } from '../host/host.ts';
+import { change } from './change.ts';
+import type { Change } from './change.ts';
+import { deviceInfo } from './info.ts';
+import { findInPool, refuseOverlap } from './pool-overlap.ts';
+import { planDevice } from './settle-runs.ts';
+import type { Changed, DeviceInfo, FormatOptions, Warnings } from './shapes.ts';
+import type { CatalogSystem } from './system.ts';
+
+type NewDevice = Omit<PoolDevice, 'id'>;
+
+/**
+ * Adds `device` to the pool; `changed: false` when it is in this catalog already. DEVICE_NOT_FOUND, DEVICE_IN_USE,
+ * DEVICE_CARRIES_DATA, DEVICE_OVERLAPS_POOL, DEVICE_TOO_SMALL, LABEL_FOREIGN, DEVICE_IS_SYSTEM.
+ */
+export async function formatDevice(system: CatalogSystem, options: FormatOptions): Promise<DeviceInfo & Changed & Warnings> {
+  const pool = requireName(options.pool ?? 'default', 'pool');
+  const facts = await system.host.inspect(options.device);
+  // Also makes the catalog: its identity goes on the labels.
+  const { catalogId, devices } = await change(system, 'format', async ({ writer }) => ({ catalogId: await writer.catalogId(), devices: await writer.devices() }));
+  const known = await findInPool(system, facts, devices, catalogId);
+  if (known !== null) return { ...(await infoOf(system, known)), changed: false, warnings: [] };
+  refuseUnusable(facts);
+  await refuseOverlap(system, facts, devices);
+  const force = options.force === true;
+  await refuseUnsafe(system, facts, { force, label: options.label !== false, catalogId });
+
+  const device = newDevice(system, facts, pool, options);
+  if (options.wipe === true) await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
+  if (device.labelled) await writeLabels(system, device, facts, catalogId);
+  const added = await change(system, 'format', (tx) => add(tx, device, options.wipe === true));
+  const warnings = device.overcommitted ? [`${device.path} is not allocated in full: its filesystem can run out of space under the disks`] : [];
+  return { ...(await infoOf(system, added)), changed: true, warnings };
+}
+
+function newDevice(system: CatalogSystem, facts: DeviceFacts, pool: string, options: FormatOptions): NewDevice {
+  const extentBytes = bytes(options.extentBytes ?? 64 * MIB);
+  const layout = layoutDevice(facts, extentBytes);
+  if (layout.kind === 'too-small') {
+    const { largestExtentBytes } = layout;
+    const fix = largestExtentBytes === null ? 'Use a larger device.' : `Use --extent-size ${formatSize(largestExtentBytes).replace(' ', '')} or less.`;
+    throw new XvdError('DEVICE_TOO_SMALL', `${facts.path} (${formatSize(facts.sizeBytes)}) has no room for one extent of ${formatSize(extentBytes)}`, { fix });
+  }
+  const uuid = system.random.uuid();
+  const labelled = options.label !== false;
+  return {
+    uuid,
+    pool,
+    path: facts.path,
+    kind: facts.kind,
+    identity: labelled ? { kind: 'label', deviceUuid: uuid } : facts.identity,
+    drivePath: facts.drivePath,
+    driveStartSector: facts.driveStartSector,
+    sizeBytes: facts.sizeBytes,
+    blockBytes: hostBlockBytes(facts),
+    extentBytes,
+    dataStartBytes: layout.dataStartBytes,
+    extentCount: layout.extentCount,
+    labelled,
+    overcommitted: facts.sparse,
+  };
+}
+
+/** The device as it is before it has a label: known by its own identity. */
+const planAsIs = ({ path, kind, identity, sizeBytes }: DeviceFacts): PlanDevice => ({ path, kind, identity, sizeBytes });
+
+async function writeLabels(system: CatalogSystem, device: NewDevice, facts: DeviceFacts, catalogId: string): Promise<void> {
+  const label: Label = {
+    deviceUuid: device.uuid,
+    catalogId,
+    host: system.hostName,
+    pool: device.pool,
+    sizeBytes: device.sizeBytes,
+    extentBytes: device.extentBytes,
+    dataStartBytes: device.dataStartBytes,
+    commitNumber: 0,
+    highestDiskId: 0,
+  };
+  // The tail first: a head with no tail could be taken for a whole one.
+  for (const place of [...labelPlaces(device.sizeBytes)].reverse()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));
+}
+
+async function add(tx: Change, device: NewDevice, wiped: boolean): Promise<PoolDevice> {
+  // Another format of the same device may have come first while the labels were written.
+  const same = (await tx.writer.devices()).find((other) => other.path === device.path);
+  if (same !== undefined) throw new XvdError('DEVICE_OVERLAPS_POOL', `${device.path} was added to pool '${same.pool}' at the same time`);
+  const added = await tx.writer.addDevice(device);
+  if (wiped) {
+    const all = { deviceId: added.id, firstExtent: extents(0), count: added.extentCount };
+    await tx.writer.takeUnowned({ ...all, clean: false });
+    await tx.writer.giveUnowned({ ...all, clean: true });
+  }
+  await tx.event('device.formatted', added.path, { pool: added.pool, extentBytes: added.extentBytes, extents: added.extentCount, wiped });
+  return added;
+}
+
+async function infoOf(system: CatalogSystem, device: PoolDevice): Promise<DeviceInfo> {
+  const usage = await change(system, 'format', ({ writer, now }) => writer.usage(now));
+  return deviceInfo(device, usage.get(device.id));
+}
+
+/** Takes a device that no disk needs out of its pool and wipes its labels; expired disks lose what they had on it. */
+export async function unformatDevice(system: CatalogSystem, options: { readonly device: string }): Promise<{ device: string } & Changed & Warnings> {
+  const facts = await system.host.inspect(options.device);
+  const { devices, catalogId } = await system.catalog.read(async (reader) => ({ devices: await reader.devices(), catalogId: await reader.catalogId() }));
+  const device = await findInPool(system, facts, devices, catalogId);
+  if (device === null) throw new XvdError('DEVICE_NOT_FOUND', `${facts.path} is not in the pool`);
+  const lost = await change(system, 'unformat', (tx) => remove(tx, device));
+  if (device.labelled) {
+    for (const place of labelPlaces(device.sizeBytes)) await system.host.writeBytes(planAsIs(facts), place, new Uint8Array(4096));
+  }
+  return { device: planDevice(device).path, changed: true, warnings: lost.map((uname) => `${uname} lost its extents on ${device.path} and can no longer be restored`) };
+}
+
+async function remove(tx: Change, device: PoolDevice): Promise<readonly string[]> {
+  const { writer } = tx;
+  const users = new Map<number, number>();
+  for (const run of await writer.ownedRuns()) {
+    if (run.deviceId === device.id) users.set(run.diskId, (users.get(run.diskId) ?? 0) + run.count * device.extentBytes);
+  }
+  const lost: string[] = [];
+  for (const [diskId, lostNow] of users) {
+    const disk = await writer.disk(diskId);
+    if (disk === null) continue;
+    const reached = (await writer.vbds({ diskId })).length > 0 || (await writer.workers(diskId)).length > 0;
+    if (disk.expiresAt === null || disk.expiresAt > tx.trusted || reached) {
+      throw new XvdError('DEVICE_BUSY', `vd:${diskId} has extents on ${device.path}`, { fix: 'Delete the disk and detach it first.' });
+    }
+    await writer.setRuns(diskId, (await writer.runs(diskId)).filter((run) => run.deviceId !== device.id));
+    await writer.updateDisk({ ...disk, lostBytes: bytes(Math.min(disk.sizeBytes, disk.lostBytes + lostNow)) });
+    lost.push(`vd:${diskId}`);
+  }
+  await writer.removeDevice(device.id);
+  await tx.event('device.unformatted', device.path, { pool: device.pool, lost });
+  return lost;
+}

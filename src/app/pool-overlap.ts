@@ -1,0 +1,56 @@
+// Whether a device is in the pool already, or shares sectors with what is: by identity and range, never by name (F19).
+
+import { XvdError } from '../base/error.ts';
+import { bytes } from '../base/units.ts';
+import { decodeLabel, LABEL_HEADER_BYTES } from '../core/label.ts';
+import { checkSharing } from '../core/sharing.ts';
+import type { DeviceIdentity, PoolDevice, SectorUser } from '../core/types.ts';
+import type { DeviceFacts } from '../host/host.ts';
+import type { CatalogSystem } from './system.ts';
+
+const sameIdentity = (one: DeviceIdentity, other: DeviceIdentity): boolean => JSON.stringify(one) === JSON.stringify(other);
+
+export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[], catalogId: string): Promise<PoolDevice | null> {
+  const byIdentity = devices.find((device) => device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && sameIdentity(device.identity, facts.identity));
+  if (byIdentity !== undefined) return byIdentity;
+  const labelled = devices.filter((device) => device.identity.kind === 'label');
+  if (labelled.length === 0 || facts.sizeBytes < LABEL_HEADER_BYTES) return null;
+  const { path, kind, identity, sizeBytes } = facts;
+  const label = decodeLabel(await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }));
+  if (label === null || label.catalogId !== catalogId) return null;
+  const found = labelled.find((device) => device.uuid === label.deviceUuid && device.sizeBytes === facts.sizeBytes) ?? null;
+  if (found === null || found.path === facts.path) return found;
+  // The same label under another path: the device was moved, or this is a drive around it (or a copy): ranges decide.
+  const there = await system.host.inspect(found.path).catch(() => null);
+  return there === null || overlaps(facts, there) ? found : null;
+}
+
+/** The pool's devices as users of sectors. One that is not there now has no node that could be opened, so it is nobody's neighbour. */
+export async function poolUsers(system: CatalogSystem, devices: readonly PoolDevice[]): Promise<SectorUser[]> {
+  const users: SectorUser[] = [];
+  for (const device of devices) {
+    const facts = await system.host.inspect(device.path).catch(() => null);
+    if (facts !== null) users.push({ kind: 'pool', name: device.path, mode: 'w', footprint: facts.footprint });
+  }
+  return users;
+}
+
+/** A part of a pool device, or around one, and any VBD's own device: refused whatever the force. */
+export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[]): Promise<void> {
+  const paths = (await system.catalog.read((reader) => reader.vbds())).flatMap((vbd) => (vbd.devicePath === null ? [] : [vbd.devicePath]));
+  const vbdUsers: SectorUser[] = [];
+  for (const path of paths) {
+    const there = await system.host.inspect(path).catch(() => null);
+    if (there !== null) vbdUsers.push({ kind: 'vbd', name: path, mode: 'w', footprint: there.footprint });
+  }
+  const use: SectorUser = { kind: 'pool', name: facts.path, mode: 'w', footprint: facts.footprint };
+  const { conflicts } = checkSharing(use, [...(await poolUsers(system, devices)), ...vbdUsers]);
+  const [first] = conflicts;
+  if (first !== undefined) {
+    const what = first.user.kind === 'pool' ? 'device of the pool' : 'device of a VBD';
+    throw new XvdError('DEVICE_OVERLAPS_POOL', `${facts.path} shares sectors with ${first.user.name}, a ${what}`);
+  }
+}
+
+const overlaps = (one: DeviceFacts, other: DeviceFacts): boolean =>
+  checkSharing({ kind: 'pool', name: one.path, mode: 'w', footprint: one.footprint }, [{ kind: 'pool', name: other.path, mode: 'w', footprint: other.footprint }]).level > 0;
