@@ -107,11 +107,23 @@ export type SectorRange = { readonly space: string; readonly startSector: Sector
 
 /** Which sectors something stands on. `own` is compared with everything; `below` (the device under a file's filesystem,
  *  the whole of a stack without fixed ranges) is compared with `own` of others only, or two files of one filesystem would clash. */
-export type Footprint = { readonly own: readonly SectorRange[]; readonly below: readonly SectorRange[] };
+export type Footprint = {
+  readonly own: readonly SectorRange[];
+  readonly below: readonly SectorRange[];
+  /** What it is reached through: the filesystem of a file (`fs:MAJ:MIN`), the stacked devices on the way (`drive:MAJ:MIN`). */
+  readonly via?: readonly string[];
+};
 
 export type UserKind = 'vbd' | 'mount' | 'swap' | 'holder' | 'loop' | 'process' | 'copy' | 'pool';
 /** Somebody who uses sectors. One that can't be resolved is a writer of all that it may stand on. */
-export type SectorUser = { readonly kind: UserKind; readonly name: string; readonly mode: VbdMode; readonly footprint: Footprint };
+export type SectorUser = {
+  readonly kind: UserKind;
+  readonly name: string;
+  readonly mode: VbdMode;
+  readonly footprint: Footprint;
+  /** A mount or holder that makes something else reachable (`fs:MAJ:MIN`, `drive:MAJ:MIN`): no conflict for what goes through it. */
+  readonly carries?: string;
+};
 
 /** One piece of a VBD: `lengthBytes` from `offsetBytes` of the device at `deviceIndex` of the plan. Segments follow each other without gap. */
 export type Segment = { readonly deviceIndex: number; readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
