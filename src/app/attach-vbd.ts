@@ -1,0 +1,60 @@
+// Attach: intent (a row), action (serve, plug), outcome (the row says attached) — or all of it undone.
+
+import type { Endpoint, Vbd } from '../core/types.ts';
+import { change } from './change.ts';
+import { placeOf } from './domains.ts';
+import type { Place } from './domains.ts';
+import { endVbd } from './end-vbd.ts';
+import { sourceName, vbdInfo } from './info.ts';
+import { DryRunAttach, reserveVbd } from './reserve-vbd.ts';
+import type { AttachOptions, Changed, VbdInfo, Warnings } from './shapes.ts';
+import type { System } from './system.ts';
+import { exportNameOf } from './vbd-plan.ts';
+
+/** Puts a disk (`vd:`) or physical device (`phy:`) into a domain. SHARING_REFUSED, TARGET_TAKEN, DISK_EXPIRED, DOMAIN_NOT_FOUND … */
+export async function attachVbd(system: System, options: AttachOptions): Promise<VbdInfo & Changed & Warnings> {
+  const place = await placeOf(system, options.domain, options.driver === 'nbd');
+  return system.queue(`domain:${place.domain}`, async () => {
+    try {
+      return await attach(system, options, place);
+    } catch (error) {
+      if (error instanceof DryRunAttach) return { ...vbdInfo(error.vbd), changed: false, warnings: error.warnings };
+      throw error;
+    }
+  });
+}
+
+async function attach(system: System, options: AttachOptions, place: Place): Promise<VbdInfo & Changed & Warnings> {
+  const reserved = await reserveVbd(system, options, place);
+  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: false, warnings: [] };
+  const { vbd, endpoint, warnings } = reserved;
+  try {
+    const plugged = await place.hypervisor?.plug(plugOf(vbd, endpoint));
+    const attached = await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
+    return { ...vbdInfo(attached), changed: true, warnings };
+  } catch (error) {
+    await endVbd(system, vbd, { force: true, cause: 'attach failed' });
+    throw error;
+  }
+}
+
+export const plugOf = (vbd: Vbd, endpoint: Endpoint) => ({
+  generation: vbd.generation,
+  domain: vbd.domain,
+  target: vbd.target,
+  vdev: vbd.vdev,
+  mode: vbd.mode,
+  // What a guest finds under /dev/disk/by-id; virtio keeps 20 characters.
+  serial: sourceName(vbd.source).replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 20),
+  endpoint,
+});
+
+export function confirm(system: System, vbd: Vbd, endpoint: Endpoint, devicePath: string | null): Promise<Vbd> {
+  const uri = endpoint.kind === 'nbd' ? endpoint.uri : null;
+  const attached: Vbd = { ...vbd, state: 'attached', uri, devicePath: devicePath ?? (endpoint.kind === 'block' && vbd.hypervisor === 'host' ? endpoint.path : null) };
+  return change(system, 'attach', async (tx) => {
+    await tx.writer.updateVbd(attached);
+    await tx.event('vbd.attached', exportNameOf(vbd), { source: sourceName(vbd.source), mode: vbd.mode });
+    return attached;
+  });
+}

@@ -1,0 +1,42 @@
+// Detach: co-operative, or by force. It returns only when no write of the VBD can arrive any more.
+
+import { XvdError } from '../base/error.ts';
+import { parseTarget } from '../core/target.ts';
+import type { Vbd } from '../core/types.ts';
+import { endVbd, setState } from './end-vbd.ts';
+import { vbdInfo } from './info.ts';
+import type { Changed, DetachOptions, VbdInfo, Warnings } from './shapes.ts';
+import type { System } from './system.ts';
+
+/** Takes a VBD out of its domain. VBD_NOT_FOUND; VBD_BUSY while the domain uses it, unless forced; FENCE_UNPROVED. */
+export async function detachVbd(system: System, options: DetachOptions): Promise<VbdInfo & Changed & Warnings> {
+  const domain = await domainName(system, options.domain);
+  return system.queue(`domain:${domain}`, async () => {
+    const { target, vdev } = parseTarget(options.target);
+    const vbd = (await system.catalog.read((reader) => reader.vbds({ domain }))).find((row) => row.vdev === vdev);
+    if (vbd === undefined) throw new XvdError('VBD_NOT_FOUND', `domain ${domain} has no ${target}`);
+    return { ...vbdInfo(await detach(system, vbd, options.force === true)), changed: true, warnings: [] };
+  });
+}
+
+async function detach(system: System, vbd: Vbd, force: boolean): Promise<Vbd> {
+  await setState(system, vbd, 'detaching', 'detach');
+  try {
+    return await endVbd(system, vbd, { force, cause: 'detach' });
+  } catch (error) {
+    if (error instanceof XvdError && error.code === 'VBD_BUSY') await setState(system, vbd, 'attached', 'detach refused');
+    throw error;
+  }
+}
+
+/** Rows bear names; a user may give the hypervisor's number. A domain that is gone still has the name it had. */
+async function domainName(system: System, domain: string): Promise<string> {
+  const rows = await system.catalog.read((reader) => reader.vbds({ domain }));
+  const [first] = rows;
+  if (first !== undefined) return first.domain;
+  for (const hypervisor of system.hypervisors) {
+    const facts = await hypervisor.find(domain);
+    if (facts !== null) return facts.name;
+  }
+  return domain;
+}

@@ -1,0 +1,175 @@
+// The first half of every attach: check, record, and serve. What it records is `attaching` until the domain has the device;
+// a crash in between is undone at the next start of the daemon.
+
+import { XvdError } from '../base/error.ts';
+import { bytes } from '../base/units.ts';
+import type { Bytes, WallMs } from '../base/units.ts';
+import { diskState } from '../core/lease.ts';
+import { parseTarget } from '../core/target.ts';
+import type { CacheMode, Endpoint, ExpertLevel, Footprint, SectorUser, Source, Vbd, VbdMode } from '../core/types.ts';
+import { parseUname } from '../core/uname.ts';
+import type { DataPath } from '../datapath/datapath.ts';
+import { change } from './change.ts';
+import type { Change } from './change.ts';
+import { chooseDataPath } from './domains.ts';
+import type { Place } from './domains.ts';
+import { endVbd } from './end-vbd.ts';
+import { findDisk, unameOf } from './find-disk.ts';
+import { sourceName } from './info.ts';
+import { refuseOverlap } from './pool-overlap.ts';
+import { reapWorkers } from './reap-workers.ts';
+import { catalogUsers, footprintOfDisk, footprintOfPath, lookUpPlaces } from './sector-users.ts';
+import type { Places } from './sector-users.ts';
+import type { AttachOptions } from './shapes.ts';
+import { allowSharing } from './sharing-check.ts';
+import type { System } from './system.ts';
+import { exportNameOf, planOf, sizeOfPhysical } from './vbd-plan.ts';
+
+export type Reserved = { readonly vbd: Vbd; readonly endpoint: Endpoint; readonly warnings: readonly string[]; readonly use: SectorUser };
+/** The same source, target, domain and mode is attached already. */
+export type Attached = { readonly already: Vbd };
+
+type Want = {
+  readonly options: AttachOptions;
+  readonly place: Place;
+  readonly dataPath: DataPath;
+  readonly target: string;
+  readonly vdev: number;
+  readonly mode: VbdMode;
+  readonly expert: ExpertLevel;
+  readonly bootId: string;
+  readonly places: Places;
+  /** Users that the host and the hypervisors tell of, read before the transaction. */
+  readonly outside: readonly SectorUser[];
+};
+
+type Found = { readonly source: Source; readonly sizeBytes: Bytes; readonly footprint: Footprint; readonly cache: CacheMode; readonly endsAt: WallMs | null };
+
+/** Carries a dry run's result out of the transaction that is undone. */
+export class DryRunAttach extends Error {
+  readonly vbd: Vbd;
+  readonly warnings: readonly string[];
+  constructor(vbd: Vbd, warnings: readonly string[]) {
+    super('dry run');
+    this.vbd = vbd;
+    this.warnings = warnings;
+  }
+}
+
+export async function reserveVbd(system: System, options: AttachOptions, place: Place): Promise<Reserved | Attached> {
+  const want = await gather(system, options, place);
+  const recorded = await change(system, 'attach', (tx) => record(tx, want));
+  if ('already' in recorded) return recorded;
+  const { vbd, use, warnings } = recorded;
+  try {
+    // What others can change is read again before the VBD becomes reachable.
+    allowSharing(use, await outsideUsers(system), want.expert, want.places);
+    return { vbd, use, warnings, endpoint: await want.dataPath.open(await planOf(system, vbd)) };
+  } catch (error) {
+    await endVbd(system, vbd, { force: true, cause: 'attach failed' });
+    throw error;
+  }
+}
+
+async function gather(system: System, options: AttachOptions, place: Place): Promise<Want> {
+  const { target, vdev } = parseTarget(options.target);
+  const parsed = parseUname(options.source);
+  await reapWorkers(system);
+  const { devices, paths } = await system.catalog.read(async (reader) => ({
+    devices: await reader.devices(),
+    paths: (await reader.vbds()).flatMap(({ source }) => (source.kind === 'phy' ? [source.path] : [])),
+  }));
+  const places = await lookUpPlaces(system, devices, paths);
+  if (parsed.kind === 'phy') {
+    const facts = await system.host.inspect(parsed.path);
+    await refuseOverlap(system, facts, devices);
+    (places.byPath as Map<string, typeof facts>).set(parsed.path, facts).set(facts.path, facts);
+  }
+  return {
+    options,
+    place,
+    dataPath: chooseDataPath(system, place, options.driver ?? 'auto'),
+    target,
+    vdev,
+    mode: options.mode ?? 'r',
+    expert: options.expert ?? 0,
+    bootId: await system.host.bootId(),
+    places,
+    outside: await outsideUsers(system),
+  };
+}
+
+export async function outsideUsers(system: System): Promise<SectorUser[]> {
+  const users = [...(await system.host.users())];
+  for (const hypervisor of system.hypervisors) users.push(...(await hypervisor.foreignUsers()));
+  return users;
+}
+
+async function record(tx: Change, want: Want): Promise<{ vbd: Vbd; use: SectorUser; warnings: readonly string[] } | Attached> {
+  const found = await findSource(tx, want);
+  const { place, target, vdev, mode, options } = want;
+  const taken = (await tx.writer.vbds({ domain: place.domain })).find((vbd) => vbd.vdev === vdev);
+  if (taken !== undefined) return settleTaken(taken, found.source, mode);
+  const use: SectorUser = { kind: 'vbd', name: sourceName(found.source), mode, footprint: found.footprint };
+  const verdict = allowSharing(use, [...want.outside, ...(await catalogUsers(tx.writer, want.places))], want.expert, want.places);
+  const row = {
+    domain: place.domain,
+    hypervisor: place.hypervisor?.name ?? ('none' as const),
+    target,
+    vdev,
+    source: found.source,
+    mode,
+    driver: want.dataPath.driver,
+    cache: options.cache ?? found.cache,
+    state: 'attaching' as const,
+    sizeBytes: found.sizeBytes,
+    sharing: verdict.level,
+    devicePath: null,
+    uri: null,
+    persist: options.persist ?? false,
+    limit: options.limit ?? null,
+    createdAt: tx.now,
+    bootId: want.bootId,
+  };
+  const warnings = [...verdict.warnings, ...leaseWarning(tx.now, found)];
+  if (options.dryRun === true) throw new DryRunAttach({ ...row, generation: 0 }, warnings);
+  const vbd = await tx.writer.addVbd(row);
+  if (found.source.kind === 'vd' && mode === 'w') await markDirty(tx, found.source.diskId);
+  await tx.event('vbd.attaching', exportNameOf(vbd), { source: sourceName(vbd.source), mode, sharing: verdict.level });
+  return { vbd, use, warnings };
+}
+
+function leaseWarning(now: WallMs, { endsAt, source }: Found): string[] {
+  return endsAt !== null && endsAt - now < 60_000 ? [`the lease of ${sourceName(source)} ends within the minute`] : [];
+}
+
+function settleTaken(taken: Vbd, source: Source, mode: VbdMode): Attached {
+  if (taken.state === 'attached' && sourceName(taken.source) === sourceName(source) && taken.mode === mode) return { already: taken };
+  throw new XvdError('TARGET_TAKEN', `${taken.target} of domain ${taken.domain} is ${taken.state} to ${sourceName(taken.source)} (${taken.mode})`);
+}
+
+async function findSource(tx: Change, want: Want): Promise<Found> {
+  const parsed = parseUname(want.options.source);
+  if (parsed.kind === 'phy') {
+    const facts = want.places.byPath.get(parsed.path);
+    if (facts === undefined) throw new XvdError('DEVICE_NOT_FOUND', `no device ${parsed.path}`);
+    const cache = facts.kind === 'file' ? 'writeback' : 'none';
+    return { source: { kind: 'phy', path: facts.path }, sizeBytes: bytes(sizeOfPhysical(facts.sizeBytes)), footprint: footprintOfPath(facts.path, want.places), cache, endsAt: null };
+  }
+  const disk = await findDisk(tx.writer, parsed.ref);
+  const state = diskState(disk, tx.now);
+  if (state === 'preparing') throw new XvdError('DISK_PREPARING', `${unameOf(disk)} is still being prepared`);
+  if (state === 'expired') throw new XvdError('DISK_EXPIRED', `the lease of ${unameOf(disk)} is over`);
+  if (state === 'reclaimed') throw new XvdError('DISK_RECLAIMED', `the lease of ${unameOf(disk)} is over and ${disk.lostBytes} bytes of it are lost`);
+  const devices = new Map((await tx.writer.devices()).map((device) => [device.id, device]));
+  const runs = await tx.writer.runs(disk.id);
+  const onFiles = runs.every((run) => devices.get(run.deviceId)?.kind === 'file');
+  const footprint = footprintOfDisk(disk, runs, devices, want.places);
+  return { source: { kind: 'vd', diskId: disk.id }, sizeBytes: disk.sizeBytes, footprint, cache: onFiles ? 'writeback' : 'none', endsAt: disk.expiresAt };
+}
+
+/** Before the first writable use: what was zeros may not be from here on. */
+async function markDirty(tx: Change, diskId: number): Promise<void> {
+  const runs = await tx.writer.runs(diskId);
+  if (runs.some((run) => run.clean)) await tx.writer.setRuns(diskId, runs.map((run) => ({ ...run, clean: false })));
+}
