@@ -1,0 +1,48 @@
+# Each target sets up what it needs by itself (scripts/setup.sh) and is quick when nothing is to do.
+.PHONY: demo test build lint fmt bench lab lab-campaign setup clean help
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+NODE = $$(sh scripts/node-path.sh)
+
+help:
+	@echo 'make demo   the main job, end to end, narrated: pool, disk, domain 0, a guest that boots from it'
+	@echo 'make test   every test of the checkout'
+	@echo 'make build  bin/xvd'
+	@echo 'make lint   types, style, architecture, dead code'
+	@echo 'make fmt    formats the sources'
+	@echo 'make bench  benchmarks beside their rivals'
+	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
+
+setup:
+	@sh scripts/setup.sh --system
+
+build:
+	@sh scripts/setup.sh
+	@$(NODE) scripts/build.ts
+
+test: setup
+	@$(NODE) scripts/build.ts
+	@$(NODE) scripts/test.ts $(FILES)
+
+demo: setup
+	@$(NODE) scripts/build.ts
+	@$(NODE) scripts/demo.ts
+
+lint:
+	@sh scripts/setup.sh
+	@$(NODE) scripts/lint.ts
+
+fmt:
+	@sh scripts/setup.sh
+	@node_modules/.bin/oxfmt .
+
+bench: setup
+	@$(NODE) scripts/build.ts
+	@sh scripts/bench.sh
+
+lab lab-campaign: setup
+	@$(NODE) scripts/build.ts
+	@lab/run $@
+
+clean:
+	rm -rf dist .cache

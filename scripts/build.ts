@@ -1,0 +1,111 @@
+// Bundles src/ into dist/: the command, the processes it starts, the library, and the library's declarations.
+// Nothing to do when no source has changed since. Files are put in place one by one, entries last, and old chunks
+// stay for a while: a command that runs during a build still finds all of its own.
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+import { entryName, ownFileReferences } from './own-files.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const dist = join(root, 'dist');
+const stampFile = join(dist, '.stamp');
+/** Chunks of an earlier build are kept this long for processes that still load them. */
+const keepOldMs = 3_600_000;
+
+const sources = globSync('src/**/*', { cwd: root })
+  .filter(file => statSync(join(root, file)).isFile() && !file.endsWith('.test.ts'))
+  .toSorted();
+
+function inputHash(): string {
+  const hash = createHash('sha256');
+  const settings = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/build.ts', 'scripts/own-files.ts'];
+  for (const file of [...settings, ...sources]) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  return hash.digest('hex');
+}
+
+/** src/… of each entry by its name in dist/: the two faces, and whatever a source names by `new URL('./x.ts', import.meta.url)`. */
+function entryPoints(): Map<string, string> {
+  const entries = new Map<string, string>();
+  for (const [name, file] of [['main', 'src/cli/main.ts'], ['index', 'src/index.ts']] as const) if (existsSync(join(root, file))) entries.set(name, file);
+  for (const file of sources.filter(source => source.endsWith('.ts'))) {
+    for (const target of ownFileReferences(readFileSync(join(root, file), 'utf8'))) {
+      const path = relative(root, resolve(root, dirname(file), target));
+      if (path.startsWith('src/') && existsSync(join(root, path))) entries.set(entryName(path), path);
+    }
+  }
+  return entries;
+}
+
+/** In dist/ all entries lie side by side, so a reference to an own source file becomes one to its neighbour. */
+const ownFiles: Plugin = {
+  name: 'own-files',
+  setup(hooks) {
+    hooks.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      const contents = ownFileReferences(text).reduce((code, target) => {
+        const source = relative(root, resolve(dirname(path), target));
+        return code.replaceAll(`new URL('${target}', import.meta.url)`, `new URL('./${entryName(source)}.js', import.meta.url)`);
+      }, text);
+      return { contents, loader: 'ts' };
+    });
+  },
+};
+
+/** Compiled code is kept beside the program, so that a start need not compile it again; a folder that can't be written is no error. */
+const launcher = `import { enableCompileCache } from 'node:module';
+enableCompileCache(new URL('./.compiled', import.meta.url).pathname);
+await import('./main.js');
+`;
+
+function place(path: string, contents: string | Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const half = `${path}.${process.pid}.half`;
+  writeFileSync(half, contents);
+  renameSync(half, path);
+}
+
+function removeOld(fresh: ReadonlySet<string>): void {
+  for (const name of readdirSync(dist)) {
+    const path = join(dist, name);
+    if (fresh.has(name) || !/\.(js|half)$/.test(name)) continue;
+    if (Date.now() - statSync(path).mtimeMs > keepOldMs) rmSync(path, { force: true });
+  }
+}
+
+function declarations(): void {
+  if (!existsSync(join(root, 'src/index.ts'))) return;
+  const tsc = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], { cwd: root, encoding: 'utf8' });
+  if (tsc.status !== 0) process.stderr.write(`build: declarations are incomplete\n${tsc.stdout}${tsc.stderr}`);
+}
+
+const hash = inputHash();
+if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === hash && existsSync(join(dist, 'xvd.js'))) process.exit(0);
+
+const entries = entryPoints();
+const result = await build({
+  absWorkingDir: root,
+  entryPoints: Object.fromEntries(entries),
+  outdir: dist,
+  write: false,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node26',
+  // koffi finds its binary beside itself; pino starts workers from its own files.
+  external: ['koffi', 'pino'],
+  chunkNames: '[name]-[hash]',
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  plugins: [ownFiles],
+});
+const isEntry = (path: string): boolean => entries.has(basename(path, '.js'));
+for (const file of result.outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
+if (entries.has('main')) place(join(dist, 'xvd.js'), launcher);
+declarations();
+removeOld(new Set([...result.outputFiles.map(file => basename(file.path)), 'xvd.js']));
+place(stampFile, hash);
