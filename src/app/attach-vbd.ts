@@ -4,7 +4,7 @@ import type { Endpoint, Vbd } from '../core/types.ts';
 import { change } from './change.ts';
 import { placeOf } from './domains.ts';
 import type { Place } from './domains.ts';
-import { endVbd } from './end-vbd.ts';
+import { undoAttach } from './end-vbd.ts';
 import { sourceName, vbdInfo } from './info.ts';
 import { DryRunAttach, reserveVbd } from './reserve-vbd.ts';
 import type { AttachOptions, Changed, VbdInfo, Warnings } from './shapes.ts';
@@ -33,7 +33,7 @@ async function attach(system: System, options: AttachOptions, place: Place): Pro
     const attached = await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
     return { ...vbdInfo(attached), changed: true, warnings };
   } catch (error) {
-    await endVbd(system, vbd, { force: true, cause: 'attach failed' });
+    await undoAttach(system, vbd);
     throw error;
   }
 }

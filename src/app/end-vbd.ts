@@ -27,6 +27,15 @@ export async function endVbd(system: System, vbd: Vbd, how: How): Promise<Vbd> {
   return { ...vbd, state: 'detached' };
 }
 
+/** Undoes a half-made attach. Where that can't be proved, the row stays and keeps the extents reserved; the caller tells the first error. */
+export async function undoAttach(system: System, vbd: Vbd): Promise<void> {
+  try {
+    await endVbd(system, vbd, { force: true, cause: 'attach failed' });
+  } catch (error) {
+    await change(system, 'attach failed', (tx) => tx.event('vbd.reserved', exportNameOf(vbd), { reason: messageOf(error) }));
+  }
+}
+
 async function fence(system: System, vbd: Vbd): Promise<void> {
   try {
     await dataPathOf(system, vbd.driver).close(vbd.generation);

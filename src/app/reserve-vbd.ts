@@ -13,7 +13,7 @@ import { change } from './change.ts';
 import type { Change } from './change.ts';
 import { chooseDataPath } from './domains.ts';
 import type { Place } from './domains.ts';
-import { endVbd } from './end-vbd.ts';
+import { undoAttach } from './end-vbd.ts';
 import { findDisk, unameOf } from './find-disk.ts';
 import { sourceName } from './info.ts';
 import { refuseOverlap } from './pool-overlap.ts';
@@ -66,7 +66,7 @@ export async function reserveVbd(system: System, options: AttachOptions, place: 
     allowSharing(use, await outsideUsers(system), want.expert, want.places);
     return { vbd, use, warnings, endpoint: await want.dataPath.open(await planOf(system, vbd)) };
   } catch (error) {
-    await endVbd(system, vbd, { force: true, cause: 'attach failed' });
+    await undoAttach(system, vbd);
     throw error;
   }
 }

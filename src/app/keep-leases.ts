@@ -1,0 +1,76 @@
+// The lease keeper: one round. Tells of leases that ended and of those that are about to end while attached, and revokes
+// what is attached past its lease (policy `revoke`). The caller sleeps until the time that a round gives.
+
+import type { WallMs } from '../base/units.ts';
+import { diskState } from '../core/lease.ts';
+import type { Disk, Vbd } from '../core/types.ts';
+import { change, look } from './change.ts';
+import { messageOf } from './end-vbd.ts';
+import { unameOf } from './find-disk.ts';
+import { revokeVbd } from './revoke-vbd.ts';
+import type { System } from './system.ts';
+
+const WARNING_MS = 60_000;
+const PAGE = 1_000;
+
+/** What the keeper remembers between rounds. */
+export type LeaseMemory = { since: WallMs | null; readonly warned: Map<number, WallMs> };
+export const leaseMemory = (): LeaseMemory => ({ since: null, warned: new Map() });
+
+export async function keepLeases(system: System, memory: LeaseMemory): Promise<{ nextWakeMs: number | null }> {
+  const view = await look(system, async (reader, now) => {
+    const since = memory.since ?? (await reader.lastClock())?.trustedMs ?? now.trusted;
+    const vbds = await reader.vbds();
+    const attached: { vbd: Vbd; disk: Disk }[] = [];
+    for (const vbd of vbds) {
+      const disk = vbd.source.kind === 'vd' ? await reader.disk(vbd.source.diskId) : null;
+      if (disk !== null) attached.push({ vbd, disk });
+    }
+    return { ...now, attached, ends: await reader.nextExpiries(since, PAGE) };
+  });
+  const ended = view.ends.filter((disk) => disk.expiresAt !== null && disk.expiresAt <= view.trusted);
+  await tellEnded(system, ended);
+  memory.since = view.trusted;
+  await warn(system, memory, view.now, view.attached);
+  for (const { vbd, disk } of view.attached) {
+    const over = disk.expiresAt !== null && disk.expiresAt <= view.trusted;
+    if (over && disk.onExpiry === 'revoke') await revoke(system, vbd);
+  }
+  return { nextWakeMs: nextWake(view.now, view.ends, view.attached) };
+}
+
+async function tellEnded(system: System, ended: readonly Disk[]): Promise<void> {
+  if (ended.length === 0) return;
+  await change(system, 'lease', async (tx) => {
+    for (const disk of ended) {
+      const still = await tx.writer.disk(disk.id);
+      if (still === null || diskState(still, tx.now) === 'live' || still.expiresAt !== disk.expiresAt) continue;
+      await tx.event('disk.expired', unameOf(disk), { expiresAt: disk.expiresAt });
+    }
+  });
+}
+
+async function warn(system: System, memory: LeaseMemory, now: WallMs, attached: readonly { vbd: Vbd; disk: Disk }[]): Promise<void> {
+  for (const { vbd, disk } of attached) {
+    const { expiresAt } = disk;
+    if (expiresAt === null || expiresAt <= now || expiresAt - now > WARNING_MS || memory.warned.get(disk.id) === expiresAt) continue;
+    memory.warned.set(disk.id, expiresAt);
+    await change(system, 'lease', (tx) => tx.event('disk.expiring', unameOf(disk), { expiresAt, domain: vbd.domain, target: vbd.target }));
+  }
+}
+
+/** One that can't be revoked now stays reserved, is told, and is tried again in the next round. */
+async function revoke(system: System, vbd: Vbd): Promise<void> {
+  try {
+    await revokeVbd(system, vbd.generation, 'lease');
+  } catch (error) {
+    await change(system, 'lease', (tx) => tx.event('vbd.reserved', `${vbd.domain}${vbd.target}@${vbd.generation}`, { reason: messageOf(error) }));
+  }
+}
+
+function nextWake(now: WallMs, ends: readonly Disk[], attached: readonly { disk: Disk }[]): number | null {
+  const times = ends.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt as number]));
+  for (const { disk } of attached) if (disk.expiresAt !== null) times.push(disk.expiresAt, disk.expiresAt - WARNING_MS);
+  const next = Math.min(...times.filter((time) => time > now));
+  return Number.isFinite(next) ? next - now : null;
+}

@@ -1,0 +1,81 @@
+// At the start of the daemon: what a crash, a reboot or a kill left half-done is completed or undone, with an event.
+// First everything that runs is taken over, so that guests wait as short as possible.
+
+import type { Endpoint, Vbd } from '../core/types.ts';
+import { attachVbd, plugOf, confirm } from './attach-vbd.ts';
+import { change } from './change.ts';
+import { dataPathOf, hypervisorOf } from './domains.ts';
+import { endVbd, messageOf } from './end-vbd.ts';
+import { sourceName } from './info.ts';
+import { reapWorkers } from './reap-workers.ts';
+import type { System } from './system.ts';
+import { exportNameOf, planOf } from './vbd-plan.ts';
+
+export async function reconcile(system: System): Promise<void> {
+  const bootId = await system.host.bootId();
+  const rows = await system.catalog.read((reader) => reader.vbds());
+  await closeUnknown(system, rows);
+  for (const vbd of rows) {
+    await guarded(system, vbd, () => (vbd.bootId === bootId ? takeOver(system, vbd) : afterReboot(system, vbd)));
+  }
+  await reapWorkers(system);
+  for (const vbd of rows) {
+    if (vbd.bootId !== bootId && vbd.persist) await guarded(system, vbd, () => attachAgain(system, vbd));
+  }
+}
+
+/** One VBD that can't be mended must not keep the others from being served. */
+async function guarded(system: System, vbd: Vbd, body: () => Promise<void>): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    await change(system, 'daemon start', (tx) => tx.event('vbd.reserved', exportNameOf(vbd), { reason: messageOf(error) }));
+  }
+}
+
+async function closeUnknown(system: System, rows: readonly Vbd[]): Promise<void> {
+  const known = new Set(rows.map((vbd) => vbd.generation));
+  for (const hypervisor of system.hypervisors) {
+    for (const generation of await hypervisor.plugged()) {
+      if (!known.has(generation)) await hypervisor.unplug({ generation, domain: '', target: '', force: true });
+    }
+  }
+  for (const dataPath of system.dataPaths) {
+    for (const generation of await dataPath.list()) if (!known.has(generation)) await dataPath.close(generation);
+  }
+}
+
+async function takeOver(system: System, vbd: Vbd): Promise<void> {
+  const hypervisor = hypervisorOf(system, vbd);
+  const plugged = hypervisor === null || (await hypervisor.plugged()).includes(vbd.generation);
+  if (vbd.state === 'attached' && plugged) {
+    await dataPathOf(system, vbd.driver).open(await planOf(system, vbd));
+    return;
+  }
+  if (vbd.state === 'attached' && hypervisor?.name === 'host') {
+    // This host never ends without its boot: what is not plugged was taken away by a crash, and is put back.
+    await plugBack(system, vbd, await dataPathOf(system, vbd.driver).open(await planOf(system, vbd)));
+    return;
+  }
+  await endVbd(system, vbd, { force: true, cause: 'daemon start' });
+}
+
+async function plugBack(system: System, vbd: Vbd, endpoint: Endpoint): Promise<void> {
+  const plugged = await hypervisorOf(system, vbd)?.plug(plugOf(vbd, endpoint));
+  await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
+}
+
+/** A row of another boot is gone by that: no process and no page cache of it is left. */
+async function afterReboot(system: System, vbd: Vbd): Promise<void> {
+  await dataPathOf(system, vbd.driver).close(vbd.generation);
+  await change(system, 'reboot', async (tx) => {
+    await tx.writer.setVbdState(vbd.generation, 'detached');
+    await tx.event('vbd.detached', exportNameOf(vbd), { reboot: true });
+  });
+}
+
+async function attachAgain(system: System, vbd: Vbd): Promise<void> {
+  const { target, domain, mode, driver, cache, sharing, limit } = vbd;
+  const options = { source: sourceName(vbd.source), target, domain, mode, driver, cache, expert: sharing, persist: true };
+  await attachVbd(system, limit === null ? options : { ...options, limit });
+}

@@ -1,0 +1,121 @@
+// Starts a domain from its description: all or nothing. Its VBDs are checked, recorded and served first, then the
+// hypervisor starts it with them; any failure ends the half-made domain and its VBDs.
+
+import { XvdError } from '../base/error.ts';
+import { validateDescription } from '../core/domain-description.ts';
+import type { DomainDescription, ExpertLevel } from '../core/types.ts';
+import type { DomainFacts, Hypervisor } from '../hypervisor/hypervisor.ts';
+import { confirm, plugOf } from './attach-vbd.ts';
+import { change } from './change.ts';
+import { hypervisorOf } from './domains.ts';
+import { endVbd, undoAttach } from './end-vbd.ts';
+import { vbdInfo } from './info.ts';
+import { reserveVbd } from './reserve-vbd.ts';
+import type { Reserved } from './reserve-vbd.ts';
+import type { Changed, DomainInfo, Warnings } from './shapes.ts';
+import type { System } from './system.ts';
+
+/** DOMAIN_EXISTS when it runs; whatever an attach of its disks answers; HYPERVISOR_FAILED with what the hypervisor said. */
+export async function startDomain(system: System, value: unknown, options: { readonly expert?: ExpertLevel } = {}): Promise<DomainInfo & Warnings> {
+  const description = validateDescription(value);
+  const expert = options.expert ?? description.expert ?? 0;
+  return system.queue(`domain:${description.name}`, async () => {
+    const hypervisor = await pickHypervisor(system, description);
+    for (const other of system.hypervisors) {
+      if ((await other.find(description.name)) !== null) throw new XvdError('DOMAIN_EXISTS', `domain '${description.name}' runs already under ${other.name}`);
+    }
+    const reserved: Reserved[] = [];
+    try {
+      for (const disk of description.disks) reserved.push(await reserve(system, hypervisor, description.name, disk, expert));
+      const facts = await hypervisor.start(description, reserved.map(({ vbd, endpoint }) => plugOf(vbd, endpoint)));
+      return await tell(system, facts, reserved);
+    } catch (error) {
+      await undo(system, hypervisor, description.name, reserved);
+      throw error;
+    }
+  });
+}
+
+async function pickHypervisor(system: System, description: DomainDescription): Promise<Hypervisor> {
+  const able: Hypervisor[] = [];
+  const reasons: string[] = [];
+  for (const hypervisor of system.hypervisors) {
+    if (hypervisor.name === 'host' || (description.hypervisor !== undefined && hypervisor.name !== description.hypervisor)) continue;
+    const { available, reason } = await hypervisor.available();
+    if (available) able.push(hypervisor);
+    else reasons.push(`${hypervisor.name}: ${reason}`);
+  }
+  // Under Xen its own guests come first; QEMU is everywhere else.
+  const chosen = able.find(({ name }) => name === 'xen') ?? able[0];
+  if (chosen === undefined) throw new XvdError('NOT_SUPPORTED', `no hypervisor here can start '${description.name}'${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`);
+  return chosen;
+}
+
+async function reserve(system: System, hypervisor: Hypervisor, domain: string, disk: DomainDescription['disks'][number], expert: ExpertLevel): Promise<Reserved> {
+  const reserved = await reserveVbd(system, { ...disk, domain, expert }, { domain, hypervisor });
+  if ('already' in reserved) throw new XvdError('TARGET_TAKEN', `${disk.target} of domain ${domain} is attached already`);
+  return reserved;
+}
+
+async function tell(system: System, facts: DomainFacts, reserved: readonly Reserved[]): Promise<DomainInfo & Warnings> {
+  const vbds = [];
+  for (const { vbd, endpoint } of reserved) vbds.push(vbdInfo(await confirm(system, vbd, endpoint, null)));
+  await change(system, 'domain start', (tx) => tx.event('domain.started', facts.name, { hypervisor: facts.hypervisor, id: facts.id }));
+  return { name: facts.name, id: facts.id, hypervisor: facts.hypervisor, state: facts.state, vbds, warnings: reserved.flatMap(({ warnings }) => warnings) };
+}
+
+async function undo(system: System, hypervisor: Hypervisor, name: string, reserved: readonly Reserved[]): Promise<void> {
+  if ((await hypervisor.find(name).catch(() => null)) !== null) await hypervisor.stop(name, { force: true }).catch(() => undefined);
+  for (const { vbd } of reserved) await undoAttach(system, vbd);
+}
+
+/** Asks the guest to power off (or pulls the plug, with `force`), and ends its VBDs. */
+export async function stopDomain(system: System, options: { readonly name: string; readonly force?: boolean }): Promise<DomainInfo & Changed> {
+  const { facts, hypervisor } = await findDomain(system, options.name);
+  if (hypervisor.name === 'host') throw new XvdError('VALUE_INVALID', 'domain 0 is this host: it is not stopped by xvd');
+  await hypervisor.stop(facts.name, { force: options.force === true });
+  const vbds = await endDomain(system, facts.name, 'domain stop');
+  return { name: facts.name, id: facts.id, hypervisor: facts.hypervisor, state: 'stopped', vbds, changed: true };
+}
+
+/** A domain has ended for good: so do its VBDs. Gives what was ended. */
+export async function endDomain(system: System, domain: string, cause: string): Promise<DomainInfo['vbds']> {
+  return system.queue(`domain:${domain}`, async () => {
+    // The name may have been taken by a new domain while this waited.
+    const rows = await system.catalog.read((reader) => reader.vbds({ domain }));
+    const ended = [];
+    for (const vbd of rows) {
+      const facts = await hypervisorOf(system, vbd)?.find(domain);
+      if (facts !== null && facts !== undefined) continue;
+      if (vbd.hypervisor === 'none') continue;
+      ended.push(vbdInfo(await endVbd(system, vbd, { force: true, cause })));
+    }
+    if (ended.length > 0) await change(system, cause, (tx) => tx.event('domain.ended', domain, {}));
+    return ended;
+  });
+}
+
+async function findDomain(system: System, name: string): Promise<{ facts: DomainFacts; hypervisor: Hypervisor }> {
+  for (const hypervisor of system.hypervisors) {
+    const facts = await hypervisor.find(name);
+    if (facts !== null) return { facts, hypervisor };
+  }
+  throw new XvdError('DOMAIN_NOT_FOUND', `no domain '${name}' runs here`);
+}
+
+export async function listDomains(system: System): Promise<DomainInfo[]> {
+  const rows = await system.catalog.read((reader) => reader.vbds());
+  const domains: DomainInfo[] = [];
+  for (const hypervisor of system.hypervisors) {
+    for (const { name, id, state } of await hypervisor.domains()) {
+      domains.push({ name, id, hypervisor: hypervisor.name, state, vbds: rows.filter((vbd) => vbd.domain === name && vbd.hypervisor === hypervisor.name).map(vbdInfo) });
+    }
+  }
+  return domains;
+}
+
+/** Where the console of a domain can be reached. */
+export async function consoleOf(system: System, options: { readonly name: string }): Promise<{ path: string }> {
+  const { facts, hypervisor } = await findDomain(system, options.name);
+  return { path: await hypervisor.console(facts.name) };
+}
