@@ -1,0 +1,113 @@
+// check: the catalog against itself, against the devices, and against what is attached. Repairs what needs no guess.
+
+import { XvdError } from '../base/error.ts';
+import { checkCatalog } from '../core/check-rules.ts';
+import { diskState } from '../core/lease.ts';
+import type { PoolDevice } from '../core/types.ts';
+import { change, look } from './change.ts';
+import { messageOf } from './end-vbd.ts';
+import { unameOf } from './find-disk.ts';
+import { prepareDisk } from './prepare-disk.ts';
+import { reapWorkers } from './reap-workers.ts';
+import { planDevice } from './settle-runs.ts';
+import type { ProblemInfo } from './shapes.ts';
+import type { CatalogSystem } from './system.ts';
+import { exportNameOf } from './vbd-plan.ts';
+
+export type CheckOptions = { readonly repair?: boolean; readonly acceptClock?: boolean };
+
+/** Every problem found; those with `repaired: true` are gone. With `repair` each mend is an event. */
+export async function checkPool(system: CatalogSystem, options: CheckOptions = {}): Promise<{ problems: ProblemInfo[] }> {
+  if (options.acceptClock === true) await acceptClock(system);
+  const repair = options.repair === true;
+  return {
+    problems: [
+      ...(await system.catalog.selfCheck()).map((message) => problem('CATALOG_DAMAGED', message)),
+      ...(await checkRows(system)),
+      ...(await checkClock(system)),
+      ...(await checkDevices(system)),
+      ...(await checkWorkers(system)),
+      ...(await checkPreparing(system, repair)),
+      ...(await checkVbds(system)),
+    ],
+  };
+}
+
+const problem = (code: string, message: string, repaired = false): ProblemInfo => ({ code, message, repaired });
+
+/** The operator says that the clock is right: what was suspect counts from here on. */
+export async function acceptClock(system: CatalogSystem): Promise<void> {
+  await system.catalog.write(async (writer) => {
+    const reading = system.clock.read();
+    await writer.storeClock(reading, reading.wallMs);
+    await writer.addEvent({ time: reading.wallMs, type: 'clock.accepted', subject: 'clock', cause: 'check', data: {} });
+  });
+}
+
+function checkRows(system: CatalogSystem): Promise<ProblemInfo[]> {
+  return look(system, async (reader, { now }) => {
+    const devices = await reader.devices();
+    const unowned = (await Promise.all(devices.map((device) => reader.unownedRuns(device.id)))).flat();
+    const rows = { devices, unowned, owned: await reader.ownedRuns(), bad: await reader.badRuns(), disks: await reader.disks({ which: 'all', now }), vbds: await reader.vbds(), now };
+    return checkCatalog(rows).map(({ code, message }) => problem(code, message));
+  });
+}
+
+function checkClock(system: CatalogSystem): Promise<ProblemInfo[]> {
+  return look(system, async (_, { suspect }) =>
+    suspect === null ? [] : [problem('CLOCK_SUSPECT', `the clock is not believed: ${suspect}; nothing more is reclaimed or revoked until the kernel synchronises it, or \`xvd check --accept-clock\``)],
+  );
+}
+
+async function checkDevices(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const devices = await system.catalog.read((reader) => reader.devices());
+  const found = await Promise.all(devices.map((device) => checkDevice(system, device)));
+  return found.flat();
+}
+
+async function checkDevice(system: CatalogSystem, device: PoolDevice): Promise<ProblemInfo[]> {
+  try {
+    await system.host.verify(planDevice(device));
+    return [];
+  } catch (error) {
+    return [problem(error instanceof XvdError ? error.code : 'DEVICE_FAILED', messageOf(error))];
+  }
+}
+
+async function checkWorkers(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const before = (await system.catalog.read((reader) => reader.workers())).length;
+  try {
+    const left = await reapWorkers(system);
+    const ended = before - left.length;
+    return ended === 0 ? [] : [problem('WORKER_ENDED', `${ended} interrupted ${ended === 1 ? 'copy or wipe was' : 'copies or wipes were'} proved gone and cleared`, true)];
+  } catch (error) {
+    return [problem('FENCE_UNPROVED', messageOf(error))];
+  }
+}
+
+/** A disk that a killed create left: completed with `repair`, else told. One that is being wiped right now is no problem. */
+async function checkPreparing(system: CatalogSystem, repair: boolean): Promise<ProblemInfo[]> {
+  const waiting = await look(system, async (reader, { now }) => {
+    const busy = new Set((await reader.workers()).map((worker) => worker.diskId));
+    return (await reader.disks({ which: 'living', now })).filter((disk) => diskState(disk, now) === 'preparing' && !busy.has(disk.id));
+  });
+  const problems: ProblemInfo[] = [];
+  for (const disk of waiting) {
+    const message = `${unameOf(disk)} was left while it was being prepared`;
+    if (repair) {
+      await prepareDisk(system, disk.id);
+      await change(system, 'check', (tx) => tx.event('disk.repaired', unameOf(disk), { was: 'preparing' }));
+    }
+    problems.push(problem('DISK_PREPARING', message, repair));
+  }
+  return problems;
+}
+
+/** What was being taken away and is not proved gone keeps its extents reserved. */
+async function checkVbds(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const bootId = await system.host.bootId();
+  const rows = await system.catalog.read((reader) => reader.vbds());
+  return rows
+    .filter((vbd) => vbd.state === 'revoked' && vbd.bootId === bootId)
+    .map((vbd) => problem('FENCE_UNPROVED', `${exportNameOf(vbd)} is revoked, but not proved gone: its extents stay reserved; the daemon tries again at its next start`));
+}
