@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
 import { entryName, ownFileReferences } from './own-files.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -84,6 +84,7 @@ function declarations(): void {
 const hash = inputHash();
 if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === hash && existsSync(join(dist, 'xvd.js'))) process.exit(0);
 
+const { build } = await import('esbuild');
 const entries = entryPoints();
 const result = await build({
   absWorkingDir: root,
@@ -103,6 +104,7 @@ const result = await build({
   logLevel: 'warning',
   plugins: [ownFiles],
 });
+mkdirSync(dist, { recursive: true });
 const isEntry = (path: string): boolean => entries.has(basename(path, '.js'));
 for (const file of result.outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
 if (entries.has('main')) place(join(dist, 'xvd.js'), launcher);
