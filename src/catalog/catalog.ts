@@ -3,6 +3,8 @@
 // Contract: a change is durable when write() returns. A write is one transaction: all of it or nothing (also when the
 // function throws, or the process is killed). Readers see one committed state and never block writers. Only the
 // transaction's own calls may be awaited inside; a transaction object is dead once its function has returned.
+// By the end of a write every extent of a device is in exactly one place (a disk, the unowned, the bad), whatever the order of
+// the calls inside: else the write is undone with an InvariantError. A name that another disk bears is NAME_TAKEN.
 // Every implementation passes catalog/contract.test.ts.
 
 import type { ClockReading } from '../base/clock.ts';
@@ -11,6 +13,8 @@ import type { DeviceId, Disk, DiskId, Generation, PoolDevice, Run, Vbd, VbdState
 
 /** The run of unowned space, or a run at the tail of an expired disk. */
 export type FreeRun = Run & { readonly extentBytes: Bytes; readonly bytes: Bytes };
+/** used + free + reserved + bad = all extents. free = unowned + reclaimable (expired, out of reach); clean counts every run
+ *  known to read as zeros, whoever owns it. */
 export type DeviceUsage = { readonly usedBytes: Bytes; readonly freeBytes: Bytes; readonly reservedBytes: Bytes; readonly badBytes: Bytes; readonly cleanBytes: Bytes; readonly reclaimableBytes: Bytes };
 
 /** A user of extents that lives outside the catalog and must be fenced: a wiper or an image copy. (VBDs have rows of their own.) */
@@ -73,9 +77,11 @@ export interface CatalogReader {
 
   /** Rows that can still reach extents: every state but detached. */
   vbds(filter?: { readonly domain?: string; readonly diskId?: DiskId }): Promise<readonly Vbd[]>;
+  /** null also when it is detached: its row is gone by then, its number is never used again. */
   vbd(generation: Generation): Promise<Vbd | null>;
   workers(diskId?: DiskId): Promise<readonly ExtentWorker[]>;
 
+  /** Ascending; of the last limits.events. */
   events(afterId: number, limit: number): Promise<readonly XvdEvent[]>;
 }
 
@@ -84,6 +90,7 @@ export interface CatalogWriter extends CatalogReader {
 
   /** Also makes its unowned space: one dirty run over all its extents. */
   addDevice(device: Omit<PoolDevice, 'id'>): Promise<PoolDevice>;
+  /** Whatever but its number of extents and their size. */
   updateDevice(device: PoolDevice): Promise<void>;
   /** With its unowned and bad runs; the caller has moved all owned ones away. */
   removeDevice(id: DeviceId): Promise<void>;
@@ -105,8 +112,10 @@ export interface CatalogWriter extends CatalogReader {
   /** Gives the next generation: highest ever + 1. */
   addVbd(vbd: Omit<Vbd, 'generation'>): Promise<Vbd>;
   updateVbd(vbd: Vbd): Promise<void>;
+  /** Detached: may be said twice. */
   setVbdState(generation: Generation, state: VbdState): Promise<void>;
   addWorker(worker: Omit<ExtentWorker, 'id'>): Promise<ExtentWorker>;
+  /** May be said twice. */
   removeWorker(id: number): Promise<void>;
 
   addEvent(event: Omit<XvdEvent, 'id'>): Promise<XvdEvent>;

@@ -1,0 +1,89 @@
+// A catalog in memory: the model that others are compared with, and good enough to run the whole product on.
+
+import type { Random } from '../../base/clock.ts';
+import { invariant } from '../../base/invariant.ts';
+import { XvdError } from '../../base/error.ts';
+import { limits } from '../../base/limits.ts';
+import type { Catalog, CatalogReader, CatalogWriter } from '../catalog.ts';
+import { memoryReader } from './memory-reader.ts';
+import { memoryWriter } from './memory-writer.ts';
+import { copyState, emptyState, misplaced } from './state.ts';
+import type { State } from './state.ts';
+
+export type MemoryCatalogOptions = { readonly random: Random; readonly eventsKept?: number };
+
+export async function openMemoryCatalog(options: MemoryCatalogOptions): Promise<Catalog> {
+  return new MemoryCatalog(options);
+}
+
+class MemoryCatalog implements Catalog {
+  readonly #catalogId: string;
+  readonly #eventsKept: number;
+  readonly #backups = new Map<string, State>();
+  #state = emptyState();
+  #queue: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor({ random, eventsKept = limits.events }: MemoryCatalogOptions) {
+    this.#catalogId = random.uuid();
+    this.#eventsKept = eventsKept;
+  }
+
+  async read<T>(body: (reader: CatalogReader) => Promise<T>): Promise<T> {
+    invariant(!this.#closed, 'the catalog is open');
+    const lease = alive(this.#state);
+    return body(memoryReader(lease.state, this.#catalogId, this.#eventsKept)).finally(lease.end);
+  }
+
+  async write<T>(body: (writer: CatalogWriter) => Promise<T>): Promise<T> {
+    invariant(!this.#closed, 'the catalog is open');
+    const turn = this.#queue.then(() => this.#write(body));
+    this.#queue = turn.catch(() => {});
+    return turn;
+  }
+
+  async #write<T>(body: (writer: CatalogWriter) => Promise<T>): Promise<T> {
+    const copy = copyState(this.#state);
+    const lease = alive(copy);
+    const reader = memoryReader(lease.state, this.#catalogId, this.#eventsKept);
+    const result = await body(memoryWriter(lease.state, reader, this.#eventsKept)).finally(lease.end);
+    const [problem] = misplaced(copy);
+    invariant(problem === undefined, problem ?? '');
+    copy.commitNumber += 1;
+    this.#state = copy;
+    return result;
+  }
+
+  async changeMark(): Promise<number> {
+    return this.#state.commitNumber;
+  }
+
+  /** Kept inside: there is no file. */
+  async backup(path: string): Promise<void> {
+    if (this.#backups.has(path)) throw new XvdError('VALUE_INVALID', `${path} exists already`, { fix: 'Name a file that does not exist yet.' });
+    this.#backups.set(path, copyState(this.#state));
+  }
+
+  async selfCheck(): Promise<readonly string[]> {
+    return misplaced(this.#state);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    await this.#queue;
+  }
+}
+
+/** The state, as long as its transaction lives. */
+function alive(state: State): { state: () => State; end: () => void } {
+  let over = false;
+  return {
+    state: () => {
+      invariant(!over, 'the transaction of the catalog is over: its object is dead');
+      return state;
+    },
+    end: () => {
+      over = true;
+    },
+  };
+}

@@ -1,0 +1,114 @@
+// One connection to the catalog's file, with its prepared statements kept. Every error leaves as an answer of xvd.
+// SQLite itself never waits (timeout 0): waiting is the callers' own, at random intervals.
+
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
+
+import { catalogError, isBusy, isNameTaken } from './errors.ts';
+import { XvdError } from '../../base/error.ts';
+import type { Columns, Row, Value } from './rows.ts';
+
+/** Thrown inwards only, for the retry around a transaction. */
+export class Busy extends Error {
+  override readonly name = 'Busy';
+}
+
+export type ConnectionOptions = { readonly readOnly: boolean };
+
+export class Connection {
+  readonly path: string;
+  readonly database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /** The file must exist (or the path be `:memory:`): SQLite is never let make it. */
+  constructor(path: string, options: ConnectionOptions) {
+    this.path = path;
+    this.database = this.#guard(() => new DatabaseSync(location(path), { timeout: 0, enableForeignKeyConstraints: true }));
+    try {
+      // FULL: every commit is on the device when it returns. The checkpoint is left to one commit in some hundreds.
+      this.exec(`PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;
+        PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA query_only = ${options.readOnly ? 1 : 0}`);
+    } catch (error) {
+      this.database.close();
+      throw error;
+    }
+  }
+
+  exec(sql: string): void {
+    this.#guard(() => this.database.exec(sql));
+  }
+
+  get(sql: string, ...values: Value[]): Row | undefined {
+    return this.#guard(() => this.#statement(sql).get(...values) as Row | undefined);
+  }
+
+  all(sql: string, ...values: Value[]): Row[] {
+    return this.#guard(() => this.#statement(sql).all(...values) as Row[]);
+  }
+
+  /** Number of rows changed. */
+  run(sql: string, ...values: Value[]): number {
+    return this.#guard(() => Number(this.#statement(sql).run(...values).changes));
+  }
+
+  insert(table: string, columns: Columns): void {
+    const names = Object.keys(columns);
+    this.run(`INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`, ...Object.values(columns));
+  }
+
+  /** Sets only what differs: SQLite rewrites every index whose column is named, changed or not. */
+  update(table: string, key: string, before: Row, after: Columns): void {
+    const changed = Object.keys(after).filter((name) => before[name] !== after[name]);
+    if (changed.length === 0) return;
+    const values = changed.map((name) => after[name] ?? null);
+    this.run(`UPDATE ${table} SET ${changed.map((name) => `${name} = ?`).join(', ')} WHERE ${key} = ?`, ...values, after[key] ?? null);
+  }
+
+  begin(sql: string): void {
+    try {
+      this.exec(sql);
+    } catch (error) {
+      this.rollback();
+      throw error;
+    }
+  }
+
+  commit(): void {
+    this.exec('COMMIT');
+  }
+
+  rollback(): void {
+    // SQLite has rolled back by itself after some errors (a full disk).
+    if (this.database.isOpen && this.database.isTransaction) this.database.exec('ROLLBACK');
+  }
+
+  close(): void {
+    this.#statements.clear();
+    if (this.database.isOpen) this.database.close();
+  }
+
+  #statement(sql: string): StatementSync {
+    const kept = this.#statements.get(sql);
+    if (kept !== undefined) return kept;
+    const made = this.database.prepare(sql);
+    this.#statements.set(sql, made);
+    return made;
+  }
+
+  #guard<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      if (isBusy(error)) throw new Busy(this.path, { cause: error });
+      if (isNameTaken(error)) throw new XvdError('NAME_TAKEN', 'another disk bears that name', { cause: error });
+      throw catalogError(error, this.path);
+    }
+  }
+}
+
+function location(path: string): string | URL {
+  if (path === ':memory:') return path;
+  const url = pathToFileURL(path);
+  url.searchParams.set('mode', 'rw');
+  return url;
+}

@@ -1,0 +1,72 @@
+// What SQLite says, as an answer of xvd. Result codes: https://sqlite.org/rescode.html (the low byte is the primary code).
+
+import { XvdError } from '../../base/error.ts';
+
+const PERM = 3;
+const BUSY = 5;
+const LOCKED = 6;
+const READONLY = 8;
+const IOERR = 10;
+const CORRUPT = 11;
+const FULL = 13;
+const CANTOPEN = 14;
+const PROTOCOL = 15;
+const CONSTRAINT = 19;
+const AUTH = 23;
+const NOTADB = 26;
+const CONSTRAINT_UNIQUE = 2067;
+
+/** SQLite's extended result code, or null when the error is not SQLite's. */
+export function resultCode(error: unknown): number | null {
+  if (!(error instanceof Error) || !('errcode' in error)) return null;
+  return typeof error.errcode === 'number' ? error.errcode : null;
+}
+
+/** Another connection is in the way for now: to be tried again. PROTOCOL is a lost race for the lock of a WAL's start. */
+export function isBusy(error: unknown): boolean {
+  const code = resultCode(error);
+  return code !== null && [BUSY, LOCKED, PROTOCOL].includes(code & 0xff);
+}
+
+export function isNameTaken(error: unknown): boolean {
+  return resultCode(error) === CONSTRAINT_UNIQUE && error instanceof Error && error.message.includes('disk.name');
+}
+
+/** Errors that are not SQLite's, and constraints (bugs of ours), pass unchanged. */
+export function catalogError(error: unknown, path: string): unknown {
+  const code = resultCode(error);
+  if (code === null) return error;
+  const said = error instanceof Error ? error.message : String(error);
+  switch (code & 0xff) {
+    case BUSY:
+    case LOCKED:
+    case PROTOCOL:
+      return new XvdError('CATALOG_LOCKED', `the catalog ${path} is locked by another process`, { cause: error });
+    case FULL:
+      return new XvdError('CATALOG_DISK_FULL', `no space is left to write the catalog ${path}`, { cause: error });
+    case CORRUPT:
+    case NOTADB:
+      return new XvdError('CATALOG_DAMAGED', `the catalog ${path} is damaged: ${said}`, { cause: error });
+    case READONLY:
+    case PERM:
+    case AUTH:
+      return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be written: ${said}`, { cause: error });
+    case CANTOPEN:
+      return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be opened`, { cause: error });
+    case IOERR:
+      return new XvdError('DEVICE_FAILED', `the device under the catalog ${path} failed: ${said}`, { cause: error });
+    case CONSTRAINT:
+    default:
+      return error;
+  }
+}
+
+/** Errors of the filesystem around the catalog's file. */
+export function folderError(error: unknown, path: string): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return new XvdError('NOT_PERMITTED', `no permission to make or read ${path}`, { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new XvdError('CATALOG_DISK_FULL', `no space is left to make ${path}`, { cause: error });
+  if (code === 'ENOENT') return new XvdError('FILE_NOT_FOUND', `the folder of ${path} does not exist`, { cause: error });
+  if (code === 'ENOTDIR') return new XvdError('VALUE_INVALID', `${path} lies under something that is no folder`, { cause: error, fix: 'Name a folder.' });
+  return error;
+}

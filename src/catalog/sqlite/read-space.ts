@@ -1,0 +1,78 @@
+// Reads of devices and of who has their extents.
+
+import { bytes } from '../../base/units.ts';
+import type { Bytes } from '../../base/units.ts';
+import type { DeviceId } from '../../core/types.ts';
+import type { CatalogReader, DeviceUsage } from '../catalog.ts';
+import { deviceOf, diskOf, freeRunOf, runOf } from './rows.ts';
+import type { Row } from './rows.ts';
+import type { Transaction } from './transaction.ts';
+
+type SpaceReader = Pick<
+  CatalogReader,
+  'devices' | 'device' | 'usage' | 'runs' | 'unownedRuns' | 'ownedRuns' | 'badRuns' | 'smallestUnowned' | 'longestUnowned' | 'nextReclaimable' | 'allocatableBytes'
+>;
+
+export const readSpace = (tx: Transaction): SpaceReader => ({
+  devices: async () => tx.sql.all('SELECT * FROM device ORDER BY id').map(deviceOf),
+  device: async (id) => (tx.sql, tx.device(id)),
+  usage: async (now) => usage(tx, now),
+  runs: async (diskId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf),
+  unownedRuns: async (deviceId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM unowned WHERE device_id = ? ORDER BY first_extent', deviceId).map(runOf),
+  ownedRuns: async () =>
+    tx.sql.all('SELECT disk_id, position, device_id, first_extent, count, clean FROM run ORDER BY device_id, first_extent').map((row) => ({
+      ...runOf(row),
+      diskId: Number(row['disk_id']),
+      position: Number(row['position']),
+    })),
+  badRuns: async () => tx.sql.all('SELECT device_id, first_extent, count, clean FROM bad ORDER BY device_id, first_extent').map(runOf),
+
+  smallestUnowned: async (pool, blockBytes, atLeastBytes) => {
+    const row = tx.sql.get(`${unowned} AND bytes >= ? ORDER BY bytes, device_id, first_extent LIMIT 1`, pool, blockBytes, atLeastBytes);
+    return row === undefined ? null : freeRunOf(row);
+  },
+  longestUnowned: async (pool, blockBytes) => {
+    const longest = 'SELECT max(bytes) FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
+    const row = tx.sql.get(`${unowned} AND bytes = (${longest}) ORDER BY device_id, first_extent LIMIT 1`, pool, blockBytes);
+    return row === undefined ? null : freeRunOf(row);
+  },
+  nextReclaimable: async (pool, blockBytes, expiredBy) => {
+    const row = tx.sql.get(`SELECT * FROM disk WHERE ${reclaimable} ORDER BY expires_at, id LIMIT 1`, pool, blockBytes, expiredBy);
+    return row === undefined ? null : diskOf(row);
+  },
+  allocatableBytes: async (pool, blockBytes, expiredBy) => {
+    const sums = `SELECT (SELECT total(bytes) FROM unowned WHERE pool = ?1 AND block_bytes = ?2) + (SELECT total(held_bytes) FROM disk WHERE ${reclaimable}) AS bytes`;
+    return bytes(Number(tx.sql.get(sums, pool, blockBytes, expiredBy)?.['bytes'] ?? 0));
+  },
+});
+
+const unowned = 'SELECT * FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
+/** In the words of the partial index disk_reclaimable. */
+const reclaimable = 'pool = ?1 AND block_bytes = ?2 AND expires_at <= ?3 AND held_bytes > 0 AND reachers = 0';
+
+const owned = `SELECT run.device_id AS id, total(run.count) AS held, total(run.count * run.clean) AS clean,
+    total(run.count * (disk.expires_at IS NOT NULL AND disk.expires_at <= ?1 AND disk.reachers = 0)) AS reclaimable,
+    total(run.count * (disk.expires_at IS NOT NULL AND disk.expires_at <= ?1 AND disk.reachers > 0)) AS reserved
+  FROM run JOIN disk ON disk.id = run.disk_id GROUP BY run.device_id`;
+
+function usage(tx: Transaction, now: number): ReadonlyMap<DeviceId, DeviceUsage> {
+  const byDevice = (sql: string, ...values: number[]): Map<number, Row> => new Map(tx.sql.all(sql, ...values).map((row) => [Number(row['id']), row]));
+  const held = byDevice(owned, now);
+  const free = byDevice('SELECT device_id AS id, total(count) AS held, total(count * clean) AS clean FROM unowned GROUP BY device_id');
+  const bad = byDevice('SELECT device_id AS id, total(count) AS held FROM bad GROUP BY device_id');
+  const entries = tx.sql.all('SELECT id, extent_bytes FROM device ORDER BY id').map((row): [DeviceId, DeviceUsage] => {
+    const id = Number(row['id']);
+    const inBytes = (from: Map<number, Row>, name: string): Bytes => bytes(Number(from.get(id)?.[name] ?? 0) * Number(row['extent_bytes']));
+    const reclaimableBytes = inBytes(held, 'reclaimable');
+    const reservedBytes = inBytes(held, 'reserved');
+    return [id, {
+      usedBytes: bytes(inBytes(held, 'held') - reclaimableBytes - reservedBytes),
+      freeBytes: bytes(inBytes(free, 'held') + reclaimableBytes),
+      reservedBytes,
+      badBytes: inBytes(bad, 'held'),
+      cleanBytes: bytes(inBytes(held, 'clean') + inBytes(free, 'clean')),
+      reclaimableBytes,
+    }];
+  });
+  return new Map(entries);
+}

@@ -1,0 +1,41 @@
+// Reads of VBDs, workers, events and the numbers of the catalog itself.
+
+import { wallMs } from '../../base/units.ts';
+import type { CatalogReader } from '../catalog.ts';
+import { eventOf, vbdOf, workerOf } from './rows.ts';
+import type { Value } from './rows.ts';
+import type { Transaction } from './transaction.ts';
+
+type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'events'>;
+
+export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
+  catalogId: async () => (tx.sql, tx.meta.catalog_id),
+  commitNumber: async () => (tx.sql, tx.meta.commit_number),
+  lastClock: async () => (tx.sql, lastClock(tx)),
+  vbds: async (filter = {}) => {
+    const where: string[] = ["state <> 'detached'"];
+    const values: Value[] = [];
+    if (filter.domain !== undefined) (where.push('domain = ?'), values.push(filter.domain));
+    if (filter.diskId !== undefined) (where.push('disk_id = ?'), values.push(filter.diskId));
+    return tx.sql.all(`SELECT * FROM vbd WHERE ${where.join(' AND ')} ORDER BY generation`, ...values).map(vbdOf);
+  },
+  vbd: async (generation) => {
+    const row = tx.sql.get('SELECT * FROM vbd WHERE generation = ?', generation);
+    return row === undefined ? null : vbdOf(row);
+  },
+  workers: async (diskId) =>
+    (diskId === undefined ? tx.sql.all('SELECT * FROM worker ORDER BY id') : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId)).map(workerOf),
+  events: async (afterId, limit) => {
+    // Older rows may still be there: they are deleted many at a time.
+    const oldest = tx.meta.next_event - eventsKept;
+    return tx.sql.all('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?', Math.max(afterId, oldest - 1), limit).map(eventOf);
+  },
+});
+
+function lastClock({ meta }: Transaction): Awaited<ReturnType<CatalogReader['lastClock']>> {
+  if (meta.clock_wall_ms === null || meta.clock_boot_id === null || meta.clock_since_boot_ms === null || meta.clock_trusted_ms === null) return null;
+  return {
+    reading: { wallMs: wallMs(meta.clock_wall_ms), bootId: meta.clock_boot_id, sinceBootMs: meta.clock_since_boot_ms, synchronised: meta.clock_synchronised === 1 },
+    trustedMs: wallMs(meta.clock_trusted_ms),
+  };
+}

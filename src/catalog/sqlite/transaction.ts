@@ -1,0 +1,127 @@
+// One transaction on one connection: the row of numbers that every commit rewrites (commit number, next IDs, clock), held in
+// memory until the commit, and the account of extents that must balance by then.
+
+import { invariant } from '../../base/invariant.ts';
+import type { DeviceId, PoolDevice } from '../../core/types.ts';
+import type { Connection } from './connection.ts';
+import { deviceOf } from './rows.ts';
+import type { Value } from './rows.ts';
+
+export type Meta = {
+  catalog_id: string;
+  commit_number: number;
+  next_device: number;
+  next_disk: number;
+  next_generation: number;
+  next_worker: number;
+  next_event: number;
+  clock_wall_ms: number | null;
+  clock_boot_id: string | null;
+  clock_since_boot_ms: number | null;
+  clock_synchronised: number | null;
+  clock_trusted_ms: number | null;
+};
+
+export type Place = { readonly deviceId: DeviceId; readonly firstExtent: number; readonly count: number };
+
+export class Transaction {
+  readonly meta: Meta;
+  readonly #connection: Connection;
+  readonly #devices = new Map<DeviceId, PoolDevice | null>();
+  /** Extents that left a table and have not entered another yet, by device. */
+  readonly #astray = new Map<DeviceId, number>();
+  readonly #touched: Place[] = [];
+  #alive = true;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    const meta = connection.get('SELECT * FROM meta WHERE id = 1');
+    invariant(meta !== undefined, 'the catalog has its row of numbers');
+    this.meta = meta as unknown as Meta;
+  }
+
+  /** The connection, as long as the transaction lives. */
+  get sql(): Connection {
+    invariant(this.#alive, 'the transaction of the catalog is over: its object is dead');
+    return this.#connection;
+  }
+
+  end(): void {
+    this.#alive = false;
+  }
+
+  device(id: DeviceId): PoolDevice | null {
+    const known = this.#devices.get(id);
+    if (known !== undefined) return known;
+    const row = this.sql.get('SELECT * FROM device WHERE id = ?', id);
+    const device = row === undefined ? null : deviceOf(row);
+    this.#devices.set(id, device);
+    return device;
+  }
+
+  forgetDevice(id: DeviceId): void {
+    this.#devices.delete(id);
+  }
+
+  /** The device's account is closed with it. */
+  dropDevice(id: DeviceId): void {
+    this.#devices.set(id, null);
+    this.#astray.delete(id);
+  }
+
+  left(place: Place): void {
+    this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) + place.count);
+  }
+
+  entered(place: Place): void {
+    const device = this.device(place.deviceId);
+    invariant(device !== null, `device ${place.deviceId} is in the catalog`);
+    invariant(place.count > 0 && place.firstExtent >= 0 && place.firstExtent + place.count <= device.extentCount, `extents ${place.firstExtent}+${place.count} lie inside device ${device.id}`);
+    this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) - place.count);
+    this.#touched.push(place);
+  }
+
+  /** At the end of a write: proves its account and stores the numbers. */
+  settle(): void {
+    this.#alive = true;
+    this.#prove();
+    this.#storeMeta();
+    this.#alive = false;
+  }
+
+  /** I1: every extent that moved is in exactly one place. */
+  #prove(): void {
+    for (const [deviceId, count] of this.#astray) invariant(count === 0, `${count} extents of device ${deviceId} have no place, or two`);
+    for (const place of this.#touched) {
+      if (this.device(place.deviceId) !== null) this.#proveAlone(place);
+    }
+  }
+
+  #proveAlone({ deviceId, firstExtent, count }: Place): void {
+    const rows = this.sql.all(around, deviceId, firstExtent, firstExtent + count);
+    const runs = rows.map((row) => ({ first: Number(row['first_extent']), end: Number(row['first_extent']) + Number(row['count']) })).sort((a, b) => a.first - b.first);
+    for (const [index, run] of runs.entries()) {
+      const before = runs[index - 1];
+      invariant(before === undefined || before.end <= run.first, `extent ${run.first} of device ${deviceId} has one owner`);
+    }
+  }
+
+  #storeMeta(): void {
+    const { meta } = this;
+    meta.commit_number += 1;
+    this.sql.run(updateMeta, ...metaNames.map((name) => meta[name] as Value));
+  }
+}
+
+const metaNames = [
+  'commit_number', 'next_device', 'next_disk', 'next_generation', 'next_worker', 'next_event',
+  'clock_wall_ms', 'clock_boot_id', 'clock_since_boot_ms', 'clock_synchronised', 'clock_trusted_ms',
+] as const satisfies readonly (keyof Meta)[];
+const updateMeta = `UPDATE meta SET ${metaNames.map((name) => `${name} = ?`).join(', ')} WHERE id = 1`;
+
+// Of each table: what begins inside, and the last run that begins before.
+const around = ['run', 'unowned', 'bad']
+  .map((table) => `SELECT first_extent, count FROM ${table} WHERE device_id = ?1 AND first_extent < ?3
+    AND first_extent >= ifnull((SELECT max(first_extent) FROM ${table} WHERE device_id = ?1 AND first_extent <= ?2), ?2)`)
+  .join(' UNION ALL ');
+

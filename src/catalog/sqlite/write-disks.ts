@@ -1,0 +1,79 @@
+// Writes of disks, with the labels and the spans of expiries that are looked up by.
+
+import { invariant } from '../../base/invariant.ts';
+import type { Disk } from '../../core/types.ts';
+import type { CatalogWriter } from '../catalog.ts';
+import { diskColumns, diskOf } from './rows.ts';
+import { NEVER_MS, SPAN_DISKS } from './schema.ts';
+import type { Transaction } from './transaction.ts';
+
+type DiskWriter = Pick<CatalogWriter, 'addDisk' | 'updateDisk' | 'removeDisk'>;
+
+export const writeDisks = (tx: Transaction): DiskWriter => ({
+  addDisk: async (added) => {
+    const disk: Disk = { ...added, id: tx.meta.next_disk };
+    tx.sql.insert('disk', diskColumns(disk));
+    tx.meta.next_disk += 1;
+    addLabels(tx, disk);
+    widenSpan(tx, disk.id, disk.expiresAt);
+    return disk;
+  },
+  updateDisk: async (disk) => {
+    const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', disk.id);
+    invariant(row !== undefined, `disk ${disk.id} is in the catalog`);
+    const columns = diskColumns(disk);
+    tx.sql.update('disk', 'id', row, columns);
+    if (row['labels'] !== columns['labels']) {
+      dropLabels(tx, diskOf(row));
+      addLabels(tx, disk);
+    }
+    if (row['expires_at'] !== columns['expires_at']) moveInSpan(tx, disk.id, diskOf(row).expiresAt, disk.expiresAt);
+  },
+  removeDisk: async (id) => {
+    const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', id);
+    invariant(row !== undefined, `disk ${id} is in the catalog`);
+    invariant(row['held_bytes'] === 0 && row['reachers'] === 0, `disk ${id} owns nothing and is out of reach`);
+    dropLabels(tx, diskOf(row));
+    tx.sql.run('DELETE FROM disk WHERE id = ?', id);
+    settleSpan(tx, id);
+  },
+});
+
+function addLabels(tx: Transaction, disk: Disk): void {
+  for (const [key, value] of Object.entries(disk.labels)) tx.sql.insert('disk_label', { key, value, disk_id: disk.id });
+}
+
+function dropLabels(tx: Transaction, disk: Disk): void {
+  for (const [key, value] of Object.entries(disk.labels)) tx.sql.run('DELETE FROM disk_label WHERE key = ? AND value = ? AND disk_id = ?', key, value, disk.id);
+}
+
+const spanOf = (id: number): number => Math.floor(id / SPAN_DISKS);
+
+function widenSpan(tx: Transaction, id: number, expiresAt: number | null): void {
+  const at = expiresAt ?? NEVER_MS;
+  const row = tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
+  if (row === undefined) tx.sql.run('INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?)', spanOf(id), at, at);
+  else if (at < Number(row['soonest']) || at > Number(row['latest'])) {
+    tx.sql.run('UPDATE disk_span SET soonest = min(soonest, ?2), latest = max(latest, ?2) WHERE span = ?1', spanOf(id), at);
+  }
+}
+
+function moveInSpan(tx: Transaction, id: number, from: number | null, to: number | null): void {
+  const row = tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
+  const edge = from ?? NEVER_MS;
+  // Only what stood at an edge can leave the span narrower than before.
+  if (row === undefined || row['soonest'] === edge || row['latest'] === edge) settleSpan(tx, id);
+  else widenSpan(tx, id, to);
+}
+
+function settleSpan(tx: Transaction, id: number): void {
+  const first = spanOf(id) * SPAN_DISKS;
+  const ends = `SELECT min(ifnull(expires_at, ${NEVER_MS})) AS soonest, max(ifnull(expires_at, ${NEVER_MS})) AS latest FROM disk WHERE id BETWEEN ? AND ?`;
+  const row = tx.sql.get(ends, first, first + SPAN_DISKS - 1);
+  const soonest = row?.['soonest'] ?? null;
+  if (soonest === null) tx.sql.run('DELETE FROM disk_span WHERE span = ?', spanOf(id));
+  else {
+    tx.sql.run('INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE SET soonest = excluded.soonest, latest = excluded.latest',
+      spanOf(id), soonest, row?.['latest'] ?? soonest);
+  }
+}

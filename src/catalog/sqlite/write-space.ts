@@ -1,0 +1,136 @@
+// Writes of devices and of who has their extents. What leaves one table must have entered another by the end of the write.
+
+import { invariant } from '../../base/invariant.ts';
+import { bytes, extents } from '../../base/units.ts';
+import type { Run } from '../../core/types.ts';
+import type { CatalogWriter } from '../catalog.ts';
+import { deviceColumns, runOf } from './rows.ts';
+import type { Transaction } from './transaction.ts';
+
+type SpaceWriter = Pick<CatalogWriter, 'addDevice' | 'updateDevice' | 'removeDevice' | 'setRuns' | 'takeUnowned' | 'giveUnowned' | 'addBad' | 'removeBad'>;
+
+export const writeSpace = (tx: Transaction): SpaceWriter => ({
+  addDevice: async (added) => {
+    const device = { ...added, id: tx.meta.next_device };
+    tx.sql.insert('device', deviceColumns(device));
+    tx.meta.next_device += 1;
+    tx.forgetDevice(device.id);
+    const all = { deviceId: device.id, firstExtent: extents(0), count: device.extentCount, clean: false };
+    // New space comes from outside.
+    tx.left(all);
+    insertUnowned(tx, all);
+    return device;
+  },
+  updateDevice: async (device) => {
+    const before = tx.device(device.id);
+    invariant(before !== null, `device ${device.id} is in the catalog`);
+    invariant(before.extentBytes === device.extentBytes && before.extentCount === device.extentCount, `the extents of device ${device.id} stay as they are`);
+    tx.sql.update('device', 'id', tx.sql.get('SELECT * FROM device WHERE id = ?', device.id) ?? {}, deviceColumns(device));
+    tx.forgetDevice(device.id);
+    if (before.pool === device.pool && before.blockBytes === device.blockBytes) return;
+    tx.sql.run('UPDATE unowned SET pool = ?, block_bytes = ? WHERE device_id = ?', device.pool, device.blockBytes, device.id);
+  },
+  removeDevice: async (id) => {
+    invariant(tx.device(id) !== null, `device ${id} is in the catalog`);
+    invariant(tx.sql.get('SELECT 1 FROM run WHERE device_id = ? LIMIT 1', id) === undefined, `no disk owns extents of device ${id}`);
+    tx.sql.run('DELETE FROM unowned WHERE device_id = ?', id);
+    tx.sql.run('DELETE FROM bad WHERE device_id = ?', id);
+    tx.sql.run('DELETE FROM device WHERE id = ?', id);
+    tx.dropDevice(id);
+  },
+  setRuns: async (diskId, runs) => setRuns(tx, diskId, runs),
+  takeUnowned: async (run) => takeUnowned(tx, run),
+  giveUnowned: async (run) => giveUnowned(tx, run),
+  addBad: async (run) => {
+    tx.entered(run);
+    tx.sql.insert('bad', { device_id: run.deviceId, first_extent: run.firstExtent, count: run.count, clean: run.clean ? 1 : 0 });
+  },
+  removeBad: async (run) => {
+    const gone = tx.sql.run('DELETE FROM bad WHERE device_id = ? AND first_extent = ? AND count = ?', run.deviceId, run.firstExtent, run.count);
+    invariant(gone === 1, `extents ${run.firstExtent}+${run.count} of device ${run.deviceId} are one bad run`);
+    tx.left(run);
+  },
+});
+
+function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
+  const disk = tx.sql.get('SELECT id, held_bytes FROM disk WHERE id = ?', diskId);
+  invariant(disk !== undefined, `disk ${diskId} is in the catalog`);
+  const before = disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
+  let held = 0;
+  for (const [position, run] of runs.entries()) {
+    tx.entered(run);
+    held += run.count * (tx.device(run.deviceId)?.extentBytes ?? 0);
+    const old = before[position];
+    if (old !== undefined) tx.left(old);
+    const values = [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0];
+    if (old === undefined) tx.sql.run('INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)', diskId, position, ...values);
+    else if (!same(old, run)) tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
+  }
+  if (before.length > runs.length) {
+    for (const old of before.slice(runs.length)) tx.left(old);
+    tx.sql.run('DELETE FROM run WHERE disk_id = ? AND position >= ?', diskId, runs.length);
+  }
+  tx.sql.update('disk', 'id', disk, { id: diskId, held_bytes: bytes(held) });
+}
+
+const same = (a: Run, b: Run): boolean => a.deviceId === b.deviceId && a.firstExtent === b.firstExtent && a.count === b.count && a.clean === b.clean;
+
+const before = 'SELECT * FROM unowned WHERE device_id = ? AND first_extent <= ? ORDER BY first_extent DESC LIMIT 1';
+
+function takeUnowned(tx: Transaction, run: Run): void {
+  const row = tx.sql.get(before, run.deviceId, run.firstExtent);
+  const whole = row === undefined ? null : runOf(row);
+  const end = run.firstExtent + run.count;
+  invariant(run.count > 0 && whole !== null && end <= whole.firstExtent + whole.count, `extents ${run.firstExtent}+${run.count} of device ${run.deviceId} are one piece of unowned space`);
+  const tail = whole.firstExtent + whole.count - end;
+  if (whole.firstExtent < run.firstExtent) resizeUnowned(tx, whole, run.firstExtent - whole.firstExtent);
+  else deleteUnowned(tx, whole);
+  tx.left(whole);
+  if (whole.firstExtent < run.firstExtent) tx.entered({ ...whole, count: run.firstExtent - whole.firstExtent });
+  if (tail > 0) insertUnowned(tx, { ...whole, firstExtent: extents(end), count: extents(tail) });
+}
+
+function giveUnowned(tx: Transaction, run: Run): void {
+  const row = tx.sql.get(before, run.deviceId, run.firstExtent);
+  const left = row === undefined ? null : runOf(row);
+  const end = run.firstExtent + run.count;
+  const next = tx.sql.get('SELECT * FROM unowned WHERE device_id = ? AND first_extent = ?', run.deviceId, end);
+  const right = next === undefined ? null : runOf(next);
+  const joinsLeft = left !== null && left.firstExtent + left.count === run.firstExtent && left.clean === run.clean;
+  let count = run.count as number;
+  if (right !== null && right.clean === run.clean) {
+    deleteUnowned(tx, right);
+    tx.left(right);
+    count += right.count;
+  }
+  if (joinsLeft) {
+    resizeUnowned(tx, left, left.count + count);
+    tx.left(left);
+    tx.entered({ ...left, count: left.count + count });
+  } else {
+    insertUnowned(tx, { ...run, count: extents(count) });
+  }
+}
+
+function insertUnowned(tx: Transaction, run: Run): void {
+  tx.entered(run);
+  const device = tx.device(run.deviceId);
+  invariant(device !== null, `device ${run.deviceId} is in the catalog`);
+  tx.sql.insert('unowned', {
+    device_id: run.deviceId,
+    first_extent: run.firstExtent,
+    count: run.count,
+    clean: run.clean ? 1 : 0,
+    pool: device.pool,
+    block_bytes: device.blockBytes,
+    bytes: run.count * device.extentBytes,
+  });
+}
+
+const resizeUnowned = (tx: Transaction, run: Run, count: number): void => {
+  tx.sql.run('UPDATE unowned SET bytes = bytes / count * ?3, count = ?3 WHERE device_id = ?1 AND first_extent = ?2', run.deviceId, run.firstExtent, count);
+};
+
+const deleteUnowned = (tx: Transaction, run: Run): void => {
+  tx.sql.run('DELETE FROM unowned WHERE device_id = ? AND first_extent = ?', run.deviceId, run.firstExtent);
+};
