@@ -28,18 +28,23 @@ export async function formatDevice(system: CatalogSystem, options: FormatOptions
   const pool = requireName(options.pool ?? 'default', 'pool');
   const facts = await system.host.inspect(options.device);
   // Also makes the catalog: its identity goes on the labels.
-  const { catalogId, devices } = await change(system, 'format', async ({ writer }) => ({ catalogId: await writer.catalogId(), devices: await writer.devices() }));
-  const known = await findInPool(system, facts, devices, catalogId);
-  if (known !== null) return { ...(await infoOf(system, known)), changed: false, warnings: [] };
+  const { catalogId, devices, vbds } = await change(system, 'format', async ({ writer }) => ({
+    catalogId: await writer.catalogId(),
+    devices: await writer.devices(),
+    vbds: await writer.vbds(),
+  }));
+  const there = await findInPool(system, facts, devices, catalogId);
+  if (there !== null) return { ...(await infoOf(system, there)), changed: false, warnings: [] };
   refuseUnusable(facts);
-  await refuseOverlap(system, facts, devices);
+  await refuseOverlap(system, facts, devices, 'pool');
   const force = options.force === true;
   await refuseUnsafe(system, facts, { force, label: options.label !== false, catalogId });
 
   const device = newDevice(system, facts, pool, options);
   if (options.wipe === true) await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
   if (device.labelled) await writeLabels(system, device, facts, catalogId);
-  const added = await change(system, 'format', (tx) => add(tx, device, options.wipe === true));
+  const known: Known = { devices: new Set(devices.map(({ id }) => id)), generations: new Set(vbds.map(({ generation }) => generation)) };
+  const added = await change(system, 'format', (tx) => add(tx, device, options.wipe === true, known));
   const warnings = device.overcommitted ? [`${device.path} is not allocated in full: its filesystem can run out of space under the disks`] : [];
   return { ...(await infoOf(system, added)), changed: true, warnings };
 }
@@ -91,10 +96,15 @@ async function writeLabels(system: CatalogSystem, device: NewDevice, facts: Devi
   for (const place of [...labelPlaces(device.sizeBytes)].reverse()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));
 }
 
-async function add(tx: Change, device: NewDevice, wiped: boolean): Promise<PoolDevice> {
-  // Another format of the same device may have come first while the labels were written.
-  const same = (await tx.writer.devices()).find((other) => other.path === device.path);
-  if (same !== undefined) throw new XvdError('DEVICE_OVERLAPS_POOL', `${device.path} was added to pool '${same.pool}' at the same time`);
+/** What was in the catalog when the device was compared with it. */
+type Known = { readonly devices: ReadonlySet<number>; readonly generations: ReadonlySet<number> };
+
+async function add(tx: Change, device: NewDevice, wiped: boolean, known: Known): Promise<PoolDevice> {
+  // Devices and VBDs that came while the labels were written were not compared with this device.
+  const other = (await tx.writer.devices()).find(({ id }) => !known.devices.has(id));
+  const vbd = (await tx.writer.vbds()).find(({ generation, source }) => source.kind === 'phy' && !known.generations.has(generation));
+  const name = other?.path ?? (vbd === undefined ? undefined : `${vbd.target} of domain ${vbd.domain}`);
+  if (name !== undefined) throw new XvdError('DEVICE_BUSY', `${name} was added while ${device.path} was being formatted`, { fix: 'Run format again.' });
   const added = await tx.writer.addDevice(device);
   if (wiped) {
     const all = { deviceId: added.id, firstExtent: extents(0), count: added.extentCount };

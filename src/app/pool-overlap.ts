@@ -36,10 +36,12 @@ export async function poolUsers(system: CatalogSystem, devices: readonly PoolDev
 }
 
 /** A part of a pool device, or around one, and any VBD's own device: refused whatever the force. */
-export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[]): Promise<void> {
-  const paths = (await system.catalog.read((reader) => reader.vbds())).flatMap((vbd) => (vbd.devicePath === null ? [] : [vbd.devicePath]));
+export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[], newUse: 'pool' | 'phy'): Promise<void> {
   const vbdUsers: SectorUser[] = [];
-  for (const path of paths) {
+  for (const { devicePath, source } of await system.catalog.read((reader) => reader.vbds())) {
+    // What a new VBD shares with the source of another is for the sharing check to judge.
+    const path = devicePath ?? (newUse === 'pool' && source.kind === 'phy' ? source.path : null);
+    if (path === null) continue;
     const there = await system.host.inspect(path).catch(() => null);
     if (there !== null) vbdUsers.push({ kind: 'vbd', name: path, mode: 'w', footprint: there.footprint });
   }

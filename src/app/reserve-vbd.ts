@@ -2,6 +2,7 @@
 // a crash in between is undone at the next start of the daemon.
 
 import { XvdError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
 import { bytes } from '../base/units.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
 import { diskState } from '../core/lease.ts';
@@ -39,6 +40,8 @@ type Want = {
   readonly expert: ExpertLevel;
   readonly bootId: string;
   readonly places: Places;
+  readonly deviceIds: ReadonlySet<number>;
+  readonly paths: ReadonlySet<string>;
   /** Users that the host and the hypervisors tell of, read before the transaction. */
   readonly outside: readonly SectorUser[];
 };
@@ -57,8 +60,7 @@ export class DryRunAttach extends Error {
 }
 
 export async function reserveVbd(system: System, options: AttachOptions, place: Place): Promise<Reserved | Attached> {
-  const want = await gather(system, options, place);
-  const recorded = await change(system, 'attach', (tx) => record(tx, want));
+  const { want, recorded } = await recordFresh(system, options, place);
   if ('already' in recorded) return recorded;
   const { vbd, use, warnings } = recorded;
   try {
@@ -68,6 +70,21 @@ export async function reserveVbd(system: System, options: AttachOptions, place: 
   } catch (error) {
     await undoAttach(system, vbd);
     throw error;
+  }
+}
+
+/** Devices that joined the pool, or VBDs of other devices, after the host was asked: then it is asked again. */
+class LookedTooEarly extends Error {}
+
+async function recordFresh(system: System, options: AttachOptions, place: Place): Promise<{ want: Want; recorded: Recorded | Attached }> {
+  for (let tries = 1; ; tries += 1) {
+    const want = await gather(system, options, place);
+    try {
+      return { want, recorded: await change(system, 'attach', (tx) => record(tx, want)) };
+    } catch (error) {
+      if (!(error instanceof LookedTooEarly)) throw error;
+      if (tries >= limits.attachTries) throw new XvdError('CATALOG_LOCKED', 'the pool keeps changing while this attach looks at it');
+    }
   }
 }
 
@@ -82,7 +99,7 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
   const places = await lookUpPlaces(system, devices, paths);
   if (parsed.kind === 'phy') {
     const facts = await system.host.inspect(parsed.path);
-    await refuseOverlap(system, facts, devices);
+    await refuseOverlap(system, facts, devices, 'phy');
     (places.byPath as Map<string, typeof facts>).set(parsed.path, facts).set(facts.path, facts);
   }
   return {
@@ -95,6 +112,8 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
     expert: options.expert ?? 0,
     bootId: await system.host.bootId(),
     places,
+    deviceIds: new Set(devices.map(({ id }) => id)),
+    paths: new Set(paths),
     outside: await outsideUsers(system),
   };
 }
@@ -105,7 +124,12 @@ export async function outsideUsers(system: System): Promise<SectorUser[]> {
   return users;
 }
 
-async function record(tx: Change, want: Want): Promise<{ vbd: Vbd; use: SectorUser; warnings: readonly string[] } | Attached> {
+type Recorded = { readonly vbd: Vbd; readonly use: SectorUser; readonly warnings: readonly string[] };
+
+async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
+  const paths = (await tx.writer.vbds()).flatMap(({ source }) => (source.kind === 'phy' ? [source.path] : []));
+  const known = (await tx.writer.devices()).every(({ id }) => want.deviceIds.has(id)) && paths.every((path) => want.paths.has(path));
+  if (!known) throw new LookedTooEarly();
   const found = await findSource(tx, want);
   const { place, target, vdev, mode, options } = want;
   const taken = (await tx.writer.vbds({ domain: place.domain })).find((vbd) => vbd.vdev === vdev);

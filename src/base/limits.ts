@@ -35,4 +35,6 @@ export const limits = {
   listPage: 1_000,
   requestBodyBytes: MIB,
   domainDisks: 26,
+  /** An attach looks at the host again when the pool changed meanwhile; more often than this it changes all the time. */
+  attachTries: 5,
 } as const;
