@@ -40,10 +40,10 @@ for module in $(cat /modules); do insmod /lib/$module || echo "initramfs: $modul
 root=$(sed -n 's/.*\\broot=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
 tries=0
 while [ ! -b "$root" ] && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-mount -t ext4 -o ro "$root" /root || { echo "initramfs: no root at $root"; cat /proc/partitions; poweroff -f; }
+mount -t ext4 -o ro "$root" /sysroot || { echo "initramfs: no root at $root"; cat /proc/partitions; poweroff -f; }
 umount /proc
-mount --move /dev /root/dev
-exec switch_root /root /sbin/init
+mount --move /dev /sysroot/dev
+exec switch_root /sysroot /sbin/init
 `;
 
 function writeScript(path: string, text: string): void {
@@ -71,7 +71,7 @@ export function makeRootTree(folder: string, greeting: string): void {
 /** Writes the initramfs to `file`, with modules of the kernel in `kernelFolder` (scripts/guest-kernel.sh). */
 export function makeInitramfs(file: string, kernelFolder: string, workFolder: string): void {
   const folder = join(workFolder, 'initramfs');
-  for (const name of ['proc', 'dev', 'root', 'lib']) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ['proc', 'dev', 'sysroot', 'lib']) mkdirSync(join(folder, name), { recursive: true });
   installBusybox(folder);
   const found = modules.flatMap((name) => globSync(`lib/modules/*/kernel/**/${name}.ko`, { cwd: kernelFolder }).slice(0, 1));
   for (const path of found) copyFileSync(join(kernelFolder, path), join(folder, 'lib', basename(path)));
