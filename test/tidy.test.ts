@@ -15,8 +15,8 @@ const sourcesOf = (...patterns: string[]): readonly Source[] => globSync(pattern
 
 const all = sourcesOf('src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'lab/**/*.ts');
 const src = all.filter(({ path }) => path.startsWith('src/'));
-// Tests and the contract suites that they share may look at anything beside them.
-const production = src.filter(({ path }) => !/\.test\.ts$|contract[^/]*\.ts$/.test(path));
+// Tests, and the contract suites and fixtures that they share, may look at anything beside them.
+const production = src.filter(({ path }) => !/\.test\.ts$|\/(contract|fixture)[^/]*\.ts$/.test(path));
 const one = (path: string, text: string): readonly Source[] => [{ path, text }];
 
 test('every source imports only what the import table allows', () => {
