@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { XvdError } from '../../base/error.ts';
+import { guestNames, rewriteRoot } from './guest-names.ts';
+import { deviceOptions, freeSlot, generationOfNode, machineArguments, nodeName, nodeOptions } from './machine.ts';
+
+const disk = (target: string, vdev: number): { target: string; vdev: number } => ({ target, vdev });
+const nbd = { kind: 'nbd', uri: 'nbd+unix:///a', socketPath: '/a,b', exportName: 'web01/xvda@17' } as const;
+
+test('guestNames() gives names in the order of the numbers', () => {
+  const names = guestNames([disk('/dev/xvdb', 51728), disk('/dev/xvda', 51712), disk('/dev/sda', 2048)]);
+  assert.deepEqual([...names], [['/dev/sda', '/dev/vda'], ['/dev/xvda', '/dev/vdb'], ['/dev/xvdb', '/dev/vdc']]);
+});
+
+test('rewriteRoot() rewrites a target, a partition of it, and nothing else', () => {
+  const names = guestNames([disk('/dev/xvda', 51712), disk('/dev/xvdb1', 51729)]);
+  assert.equal(rewriteRoot('root=/dev/xvda ro quiet', names), 'root=/dev/vda ro quiet');
+  assert.equal(rewriteRoot('console=ttyS0 root=/dev/xvda2', names), 'console=ttyS0 root=/dev/vda2');
+  assert.equal(rewriteRoot('root=/dev/xvdb1', names), 'root=/dev/vdb');
+  assert.equal(rewriteRoot('root=UUID=1-2 x=/dev/xvda root=/dev/nfs', names), 'root=UUID=1-2 x=/dev/xvda root=/dev/nfs');
+});
+
+test('machineArguments() starts stopped, boots the kernel directly and keeps commas', () => {
+  const description = { name: 'web01', kernel: '/boot/k', ramdisk: '/boot/r', memory: '256M', vcpus: 2, console: '/log', disks: [] };
+  const args = machineArguments(description, { accelerator: 'tcg', memoryBytes: 256 * 1024 * 1024 - 1, commandLine: 'root=/dev/vda ro', consoleLog: '/lo,g' });
+  const after = (flag: string): string | undefined => args[args.indexOf(flag) + 1];
+  assert.ok(args.includes('-S') && !args.includes('-no-reboot') && !args.includes('-netdev'));
+  assert.equal(after('-m'), '256M');
+  assert.equal(after('-accel'), 'tcg,thread=multi');
+  assert.equal(after('-append'), 'root=/dev/vda ro');
+  assert.equal(after('-initrd'), '/boot/r');
+  assert.ok(args.some((arg) => arg.endsWith('logfile=/lo,,g,logappend=on')));
+  assert.ok(machineArguments({ ...description, onExit: 'stop' }, { accelerator: 'kvm', memoryBytes: 1, commandLine: '', consoleLog: null }).includes('-no-reboot'));
+});
+
+test('nodeOptions() of a reader is read-only, and knows both endpoints', () => {
+  const node = nodeOptions({ generation: 17, mode: 'r', endpoint: nbd });
+  assert.deepEqual([node['node-name'], node['read-only'], node['export'], node['server']], ['vbd17', true, 'web01/xvda@17', { type: 'unix', path: '/a,b' }]);
+  assert.equal(nodeOptions({ generation: 1, mode: 'w', endpoint: { kind: 'block', path: '/dev/dm-1' } })['driver'], 'host_device');
+});
+
+test('deviceOptions() carries the serial number and reports errors to the guest', () => {
+  const device = deviceOptions({ generation: 17, serial: 'vd-5' }, 10);
+  assert.deepEqual([device['id'], device['drive'], device['serial'], device['addr'], device['werror']], ['vbd17', 'vbd17', 'vd-5', '0xa', 'report']);
+  assert.deepEqual([generationOfNode(nodeName(17)), generationOfNode('gone17'), generationOfNode('vbd0')], [17, null, null]);
+});
+
+test('freeSlot() takes the lowest, and refuses when the bus is full', () => {
+  assert.equal(freeSlot(new Set([3, 4, 6])), 5);
+  assert.throws(() => freeSlot(new Set(Array.from({ length: 32 }, (_, slot) => slot))), (error) => error instanceof XvdError && error.code === 'LIMIT_REACHED');
+});

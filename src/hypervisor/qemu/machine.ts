@@ -1,0 +1,72 @@
+// The command line of one guest's QEMU, as an argument array. Pure: a description in, arguments out.
+//
+// The machine is `pc`: its one PCI bus takes disks while the guest runs, without ports made ahead, and its slots give the order of
+// names. It starts stopped (-S), so that nothing of the guest has run when a start fails.
+
+import { XvdError } from '../../base/error.ts';
+import type { DomainDescription, Endpoint, Generation, VbdMode } from '../../core/types.ts';
+import type { QmpObject } from './qmp-codec.ts';
+
+export type Accelerator = 'kvm' | 'tcg';
+export type MachineFacts = { readonly accelerator: Accelerator; readonly memoryBytes: number; readonly commandLine: string; readonly consoleLog: string | null };
+
+/** Relative to the domain's folder, which is QEMU's working folder: socket paths have 107 characters at most. */
+export const qmpSocket = 'qmp.sock';
+export const consoleSocket = 'console.sock';
+
+/** Slots of the bus: 0 the bridge, 1 the board's devices, 2 the network; the rest, up to 31, for disks. */
+const firstDiskSlot = 3;
+const lastDiskSlot = 31;
+
+export function machineArguments(description: DomainDescription, facts: MachineFacts): readonly string[] {
+  const { name, kernel, ramdisk, vcpus = 1 } = description;
+  const log = facts.consoleLog === null ? '' : `,logfile=${escaped(facts.consoleLog)},logappend=on`;
+  return [
+    ...['-name', `guest=${escaped(name)}`],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    ...['-machine', 'pc,usb=off,vmport=off', '-accel', facts.accelerator === 'kvm' ? 'kvm' : `tcg${vcpus > 1 ? ',thread=multi' : ''}`],
+    ...['-cpu', processorModel(facts.accelerator), '-smp', String(vcpus), '-m', `${Math.ceil(facts.memoryBytes / 1024 / 1024)}M`],
+    ...['-kernel', kernel, ...(ramdisk === undefined ? [] : ['-initrd', ramdisk]), '-append', facts.commandLine],
+    ...['-chardev', `socket,id=qmp,path=${qmpSocket},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control'],
+    ...['-chardev', `socket,id=console,path=${consoleSocket},server=on,wait=off${log}`, '-serial', 'chardev:console'],
+    ...networkArguments(description),
+    ...(description.onExit === 'stop' ? ['-no-reboot'] : []),
+  ];
+}
+
+/** All that the accelerator can do. */
+export const processorModel = (accelerator: Accelerator): string => (accelerator === 'kvm' ? 'host' : 'max');
+
+/** A comma inside a value is doubled. */
+const escaped = (value: string): string => value.replaceAll(',', ',,');
+
+function networkArguments({ network }: DomainDescription): readonly string[] {
+  if (network === undefined) return [];
+  const backend = network.bridge === undefined ? 'user,id=net0' : `bridge,id=net0,br=${escaped(network.bridge)}`;
+  return ['-netdev', backend, '-device', 'virtio-net-pci,netdev=net0,bus=pci.0,addr=0x2,romfile='];
+}
+
+/** The node and the device of a VBD have its generation in their names: what QEMU lists tells which VBDs it has. */
+export const nodeName = (generation: Generation): string => `vbd${generation}`;
+export const generationOfNode = (name: string): Generation | null => (/^vbd[1-9]\d*$/.test(name) ? Number(name.slice(3)) : null);
+
+/** Requests wait that long for a connection process that is being replaced; then the guest gets an error. */
+const reconnectSeconds = 30;
+
+export function nodeOptions(disk: { readonly generation: Generation; readonly mode: VbdMode; readonly endpoint: Endpoint }): QmpObject {
+  const { generation, mode, endpoint } = disk;
+  const head = { 'node-name': nodeName(generation), 'read-only': mode === 'r', discard: 'unmap' };
+  if (endpoint.kind === 'block') return { ...head, driver: 'host_device', filename: endpoint.path, aio: 'threads', cache: { direct: true } };
+  return { ...head, driver: 'nbd', server: { type: 'unix', path: endpoint.socketPath }, export: endpoint.exportName, 'reconnect-delay': reconnectSeconds };
+}
+
+/** Errors go to the guest: a guest that is paused on “no space” instead would hang without a word. */
+export function deviceOptions(disk: { readonly generation: Generation; readonly serial: string }, slot: number): QmpObject {
+  const name = nodeName(disk.generation);
+  return { driver: 'virtio-blk-pci', id: name, drive: name, serial: disk.serial.slice(0, 20), bus: 'pci.0', addr: `0x${slot.toString(16)}`, rerror: 'report', werror: 'report' };
+}
+
+export function freeSlot(taken: ReadonlySet<number>): number {
+  for (let slot = firstDiskSlot; slot <= lastDiskSlot; slot += 1) if (!taken.has(slot)) return slot;
+  throw new XvdError('LIMIT_REACHED', `a QEMU guest takes ${lastDiskSlot - firstDiskSlot + 1} disks at most`, { fix: 'Detach one first.' });
+}
