@@ -29,7 +29,7 @@ function inputHash(): string {
 /** src/… of each entry by its name in dist/: the two faces, and whatever a source names by `new URL('./x.ts', import.meta.url)`. */
 function entryPoints(): Map<string, string> {
   const entries = new Map<string, string>();
-  for (const [name, file] of [['main', 'src/cli/main.ts'], ['index', 'src/index.ts']] as const) if (existsSync(join(root, file))) entries.set(name, file);
+  for (const [name, file] of [['cli-main', 'src/cli/main.ts'], ['index', 'src/index.ts']] as const) if (existsSync(join(root, file))) entries.set(name, file);
   for (const file of sources.filter(source => source.endsWith('.ts'))) {
     for (const target of ownFileReferences(readFileSync(join(root, file), 'utf8'))) {
       const path = relative(root, resolve(root, dirname(file), target));
@@ -57,7 +57,7 @@ const ownFiles: Plugin = {
 /** Compiled code is kept beside the program, so that a start need not compile it again; a folder that can't be written is no error. */
 const launcher = `import { enableCompileCache } from 'node:module';
 enableCompileCache(new URL('./.compiled', import.meta.url).pathname);
-await import('./main.js');
+await import('./cli-main.js');
 `;
 
 function place(path: string, contents: string | Uint8Array): void {
@@ -107,7 +107,7 @@ const result = await build({
 mkdirSync(dist, { recursive: true });
 const isEntry = (path: string): boolean => entries.has(basename(path, '.js'));
 for (const file of result.outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
-if (entries.has('main')) place(join(dist, 'xvd.js'), launcher);
+if (entries.has('cli-main')) place(join(dist, 'xvd.js'), launcher);
 declarations();
 removeOld(new Set([...result.outputFiles.map(file => basename(file.path)), 'xvd.js']));
 place(stampFile, hash);

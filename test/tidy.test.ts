@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { importCycle, importProblems, importsOf, type Source } from './tidy/imports.ts';
 import { banProblems, fileSizeProblems, functionSizeProblems, FILE_LINES, FUNCTION_LINES, MEDIAN_LINES, medianLines } from './tidy/shape.ts';
+import { layerEdges, ranksOf } from './tidy/drawing.ts';
 import { bans, layers } from './tidy/table.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -59,6 +60,14 @@ test('no source imports itself in a circle', () => {
   assert.equal(importCycle(src), null);
   const circle = [...one('src/a.ts', "import { b } from './b.ts';"), ...one('src/b.ts', "import type { a } from './a.ts';")];
   assert.deepEqual(importCycle(circle), ['src/a.ts', 'src/b.ts', 'src/a.ts']);
+});
+
+test('drawn by layer, every arrow points downwards', () => {
+  const ranks = ranksOf(layerEdges(production, layers));
+  assert.equal(ranks.get('base'), 0);
+  assert.ok((ranks.get('core') ?? 0) < (ranks.get('app') ?? 0));
+  const circle = [...one('src/app/a.ts', "import { b } from '../api/b.ts';"), ...one('src/api/b.ts', "import type { a } from '../app/a.ts';")];
+  assert.throws(() => ranksOf(layerEdges(circle, layers)), /circle of layers: api -> app -> api/);
 });
 
 test(`every file has under ${FILE_LINES} lines, the median of src under ${MEDIAN_LINES}`, () => {
