@@ -1,0 +1,125 @@
+// The system calls that Node lacks, through koffi; all of them, in this one file. Everything works without koffi, slower or
+// with less proof: `openSyscalls()` then gives null, and callers take the portable way. A call gives -errno on failure.
+
+import { createRequire } from 'node:module';
+
+export const FALLOC_FL_KEEP_SIZE = 1;
+export const FALLOC_FL_PUNCH_HOLE = 2;
+export const FALLOC_FL_ZERO_RANGE = 16;
+export const POSIX_FADV_DONTNEED = 4;
+export const POLLRDHUP = 0x2000;
+export const POLLHUP = 0x10;
+
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+const MS_SYNC = 4;
+const SYS_CACHESTAT = 451;
+const SYS_PIDFD_OPEN = 434;
+const SYS_PIDFD_GETFD = 438;
+
+export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: number; readonly writebackPages: number };
+
+export type Syscalls = {
+  /** 0 or -errno. Mode: FALLOC_FL_*. */
+  fallocate(fd: number, mode: number, offset: number, length: number): number;
+  /** fsync of a range: what is dirty in it is written, and the device's cache flushed; neighbours are not waited for. The fd must be writable. 0 or -errno. */
+  syncRange(fd: number, offset: number, length: number): number;
+  /** 0 or the error number (not negative: posix_fadvise's own way). */
+  dropCache(fd: number, offset: number, length: number): number;
+  /** What the page cache holds of a range (Linux 6.5); -errno where the kernel has not got it. */
+  cachestat(fd: number, offset: number, length: number): CacheStat | number;
+  /** Events of one descriptor, now. */
+  poll(fd: number, events: number): number;
+  mkfifo(path: string, mode: number): number;
+  /** A descriptor, or -errno. */
+  pidfdOpen(pid: number): number;
+  /** The same open file as descriptor `fd` of the process; a descriptor, or -errno. */
+  pidfdGetfd(pidfd: number, fd: number): number;
+  ioctl(fd: number, request: number, argument: number): number;
+  /** Memory shared with every process that maps the file; `length` bytes from its start. null when it can't be had. */
+  mapShared(fd: number, length: number): ArrayBuffer | null;
+  /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
+  alignedMemory(length: number): Uint8Array | null;
+};
+
+type Foreign = (...args: unknown[]) => number;
+type Koffi = {
+  load(path: string): { func(signature: string): Foreign & ((...args: unknown[]) => unknown) };
+  errno(): number;
+  view(pointer: unknown, length: number): ArrayBuffer;
+};
+
+/** null where koffi has no binary for this machine. */
+export function openSyscalls(): Syscalls | null {
+  try {
+    return bind(createRequire(import.meta.url)('koffi') as Koffi);
+  } catch {
+    return null;
+  }
+}
+
+function bind(koffi: Koffi): Syscalls {
+  const libc = koffi.load('libc.so.6');
+  const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
+  const mmap = libc.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, int64_t offset)');
+  const msync = libc.func('int msync(void *at, size_t length, int flags)');
+  const munmap = libc.func('int munmap(void *at, size_t length)');
+  const fadvise = libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+  const mkfifo = libc.func('int mkfifo(const char *path, uint32_t mode)');
+  const ioctl = libc.func('int ioctl(int fd, unsigned long request, uint64_t argument)');
+  const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
+  const cachestat = libc.func('long syscall(long number, int fd, _In_ uint64_t *range, _Out_ uint64_t *stat, uint32_t flags)');
+  const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
+  const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
+  const answer = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  const map = (fd: number, length: number, protection: number, flags: number, offset: number): unknown => {
+    const at = (mmap as (...args: unknown[]) => unknown)(null, length, protection, flags, fd, offset);
+    return isFailed(at) ? null : at;
+  };
+  return {
+    fallocate: (fd, mode, offset, length) => answer(fallocate(fd, mode, offset, length)),
+    syncRange(fd, offset, length) {
+      // msync of a mapping calls the filesystem's fsync with just this range; the pages themselves are never touched.
+      const start = offset - (offset % 4096);
+      const span = offset + length - start;
+      const at = map(fd, span, PROT_READ, MAP_SHARED, start);
+      if (at === null) return -koffi.errno();
+      const result = answer(msync(at, span, MS_SYNC));
+      munmap(at, span);
+      return result;
+    },
+    dropCache: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_DONTNEED),
+    cachestat(fd, offset, length) {
+      const stat = new BigUint64Array(5);
+      const result = answer(cachestat(SYS_CACHESTAT, fd, BigUint64Array.of(BigInt(offset), BigInt(length)), stat, 0));
+      if (result < 0) return result;
+      return { cachedPages: Number(stat[0]), dirtyPages: Number(stat[1]), writebackPages: Number(stat[2]) };
+    },
+    poll(fd, events) {
+      const entry = new Uint8Array(8);
+      const view = new DataView(entry.buffer);
+      view.setInt32(0, fd, true);
+      view.setInt16(4, events, true);
+      return pollOne(entry, 1, 0) > 0 ? view.getUint16(6, true) : 0;
+    },
+    mkfifo: (path, mode) => answer(mkfifo(path, mode)),
+    pidfdOpen: (pid) => answer(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
+    pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
+    ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
+    mapShared(fd, length) {
+      const at = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+      return at === null ? null : koffi.view(at, length);
+    },
+    alignedMemory(length) {
+      const MAP_PRIVATE_ANONYMOUS = 0x22;
+      const at = map(-1, length, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, 0);
+      return at === null ? null : new Uint8Array(koffi.view(at, length));
+    },
+  };
+}
+
+/** MAP_FAILED is all ones. */
+function isFailed(pointer: unknown): boolean {
+  return pointer === null || pointer === -1n || pointer === 0xffffffffffffffffn;
+}
