@@ -15,7 +15,14 @@ import type { DeviceId, Disk, DiskId, Generation, PoolDevice, Run, Vbd, VbdState
 export type FreeRun = Run & { readonly extentBytes: Bytes; readonly bytes: Bytes };
 /** used + free + reserved + bad = all extents. free = unowned + reclaimable (expired, out of reach); clean counts every run
  *  known to read as zeros, whoever owns it. */
-export type DeviceUsage = { readonly usedBytes: Bytes; readonly freeBytes: Bytes; readonly reservedBytes: Bytes; readonly badBytes: Bytes; readonly cleanBytes: Bytes; readonly reclaimableBytes: Bytes };
+export type DeviceUsage = {
+  readonly usedBytes: Bytes;
+  readonly freeBytes: Bytes;
+  readonly reservedBytes: Bytes;
+  readonly badBytes: Bytes;
+  readonly cleanBytes: Bytes;
+  readonly reclaimableBytes: Bytes;
+};
 
 /** A user of extents that lives outside the catalog and must be fenced: a wiper or an image copy. (VBDs have rows of their own.) */
 export type ExtentWorker = {

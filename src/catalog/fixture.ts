@@ -1,6 +1,9 @@
 // What the tests of catalogs are made of: a clock that stands still, seeded randomness, devices and disks.
 
 import type { Clock, Random } from '../base/clock.ts';
+import { XvdError } from '../base/error.ts';
+import type { ErrorCode } from '../base/error.ts';
+import { InvariantError } from '../base/invariant.ts';
 import { bytes, extents, GIB, MIB, sectors, wallMs } from '../base/units.ts';
 import type { Disk, PoolDevice, Run, Vbd } from '../core/types.ts';
 import type { Catalog, CatalogReader, CatalogWriter, ExtentWorker } from './catalog.ts';
@@ -14,6 +17,21 @@ export function seededRandom(seed: number): Random {
   const hex = (): string => next().toString(16).padStart(8, '0');
   return { uuid: () => `${hex()}-${hex().slice(4)}-4${hex().slice(5)}-8${hex().slice(5)}-${hex()}${hex().slice(4)}`, integer: (limit) => next() % limit };
 }
+
+/** One test of the contract: on an empty catalog, which must be in order afterwards. */
+export type Check = (says: string, body: (catalog: Catalog) => Promise<void>) => void;
+
+export const EXTENT = 64 * MIB;
+export const now = wallMs(1_000);
+
+export const isInvariant = (error: unknown): boolean => error instanceof InvariantError;
+export const hasCode =
+  (code: ErrorCode, words = /./) =>
+  (error: unknown): boolean =>
+    error instanceof XvdError && error.code === code && words.test(error.message);
+
+/** A device of 100 extents, as number 1. */
+export const withDevice = (catalog: Catalog): Promise<void> => catalog.write(async (writer) => void (await writer.addDevice(device())));
 
 export const device = (over: Partial<PoolDevice> = {}): Omit<PoolDevice, 'id'> => ({
   uuid: 'device-1',
@@ -88,31 +106,33 @@ export async function addDiskOn(writer: CatalogWriter, runs: readonly Run[], ove
 
 /** All that a reader can see at that instant, as plain data: two catalogs with equal pictures are equal. */
 export async function picture(reader: CatalogReader, nowMs: number): Promise<unknown> {
-  const now = wallMs(nowMs);
+  const at = wallMs(nowMs);
   const devices = await reader.devices();
-  const disks = await reader.disks({ which: 'all', now });
+  const disks = await reader.disks({ which: 'all', now: at });
   const pools = [...new Set(devices.map((each) => each.pool))].flatMap((pool) => ([512, 4096] as const).map((blockBytes) => ({ pool, blockBytes })));
   return {
     commit: await reader.commitNumber(),
     clock: await reader.lastClock(),
     devices,
     disks,
-    living: await reader.disks({ which: 'living', now }),
-    expired: await reader.disks({ which: 'expired', now }),
-    soon: await reader.nextExpiries(now, 3),
+    living: await reader.disks({ which: 'living', now: at }),
+    expired: await reader.disks({ which: 'expired', now: at }),
+    soon: await reader.nextExpiries(at, 3),
     named: await Promise.all(['a', 'b', 'c'].map((name) => reader.diskByName(name))),
-    labelled: await reader.disks({ which: 'living', now, label: { key: 'k', value: 'v1' }, limit: 2 }),
+    labelled: await reader.disks({ which: 'living', now: at, label: { key: 'k', value: 'v1' }, limit: 2 }),
     runs: await Promise.all(disks.map((each) => reader.runs(each.id))),
     unowned: await Promise.all(devices.map((each) => reader.unownedRuns(each.id))),
     owned: await reader.ownedRuns(),
     bad: await reader.badRuns(),
-    usage: [...(await reader.usage(now))],
-    pools: await Promise.all(pools.map(async ({ pool, blockBytes }) => ({
-      longest: await reader.longestUnowned(pool, blockBytes),
-      smallest: await reader.smallestUnowned(pool, blockBytes, bytes(3 * 64 * MIB)),
-      reclaimable: await reader.nextReclaimable(pool, blockBytes, now),
-      allocatable: await reader.allocatableBytes(pool, blockBytes, now),
-    }))),
+    usage: [...(await reader.usage(at))],
+    pools: await Promise.all(
+      pools.map(async ({ pool, blockBytes }) => ({
+        longest: await reader.longestUnowned(pool, blockBytes),
+        smallest: await reader.smallestUnowned(pool, blockBytes, bytes(3 * 64 * MIB)),
+        reclaimable: await reader.nextReclaimable(pool, blockBytes, at),
+        allocatable: await reader.allocatableBytes(pool, blockBytes, at),
+      })),
+    ),
     vbds: await reader.vbds(),
     workers: await reader.workers(),
     events: await reader.events(0, 1000),

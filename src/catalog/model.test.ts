@@ -13,7 +13,7 @@ import { XvdError } from '../base/error.ts';
 import { InvariantError } from '../base/invariant.ts';
 import { bytes, extents, MIB, wallMs } from '../base/units.ts';
 import type { Catalog, CatalogWriter } from './catalog.ts';
-import { addDiskOn, device, disk, fixedClock, picture, proved, run, seededRandom, vbd, worker } from './fixture.ts';
+import { addDiskOn, device, fixedClock, picture, proved, run, seededRandom, vbd, worker } from './fixture.ts';
 import { openMemoryCatalog } from './memory/open.ts';
 import { openSqliteCatalog } from './sqlite/open.ts';
 
@@ -27,13 +27,23 @@ const when = fc.option(fc.constantFrom(100, 200, 500, 501, 900), { nil: null });
 const at = (value: number | null) => (value === null ? null : wallMs(value));
 
 /** Takes the smallest run that fits and gives the pieces of it to a new disk, as the app does. */
-const create: fc.Arbitrary<Step> = fc.record({ count: some, expiresAt: when, name: fc.option(fc.constantFrom('a', 'b', 'c'), { nil: null }), label: fc.option(fc.constantFrom('v1', 'v2'), { nil: null }), split: fc.boolean() })
+const create: fc.Arbitrary<Step> = fc
+  .record({
+    count: some,
+    expiresAt: when,
+    name: fc.option(fc.constantFrom('a', 'b', 'c'), { nil: null }),
+    label: fc.option(fc.constantFrom('v1', 'v2'), { nil: null }),
+    split: fc.boolean(),
+  })
   .map(({ count, expiresAt, name, label, split }) => async (writer) => {
     const free = (await writer.smallestUnowned('p0', 512, bytes(count * 64 * MIB))) ?? (await writer.longestUnowned('p0', 512));
     if (free === null) return 'full';
     const taken = Math.min(free.count, count);
     const first = free.firstExtent;
-    const runs = split && taken > 1 ? [run(free.deviceId, first + 1, taken - 1, free.clean), run(free.deviceId, first, 1, free.clean)] : [run(free.deviceId, first, taken, free.clean)];
+    const runs =
+      split && taken > 1
+        ? [run(free.deviceId, first + 1, taken - 1, free.clean), run(free.deviceId, first, 1, free.clean)]
+        : [run(free.deviceId, first, taken, free.clean)];
     return addDiskOn(writer, runs, { expiresAt: at(expiresAt), name, pool: 'p0', labels: label === null ? {} : { k: label } });
   });
 
@@ -48,19 +58,29 @@ const reclaim: fc.Arbitrary<Step> = some.map((left) => async (writer) => {
   return victim;
 });
 
-const change: fc.Arbitrary<Step> = fc.record({ id: small, expiresAt: when, name: fc.option(fc.constantFrom('a', 'b'), { nil: null }), label: fc.boolean() }).map(({ id, expiresAt, name, label }) => async (writer) => {
-  const found = await writer.disk(id);
-  if (found === null) return null;
-  return writer.updateDisk({ ...found, expiresAt: at(expiresAt), name, labels: label ? { k: 'v1', z: 'y' } : {} });
-});
+const change: fc.Arbitrary<Step> = fc
+  .record({ id: small, expiresAt: when, name: fc.option(fc.constantFrom('a', 'b'), { nil: null }), label: fc.boolean() })
+  .map(({ id, expiresAt, name, label }) => async (writer) => {
+    const found = await writer.disk(id);
+    if (found === null) return null;
+    return writer.updateDisk({ ...found, expiresAt: at(expiresAt), name, labels: label ? { k: 'v1', z: 'y' } : {} });
+  });
 
 const raw: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ device: some, first: small, count: some, clean: fc.boolean() }).map(({ device: id, first, count, clean }) => async (writer: CatalogWriter) => {
     await writer.takeUnowned(run(id, first, count));
     await writer.giveUnowned(run(id, first, count, clean));
   }),
-  fc.record({ device: some, first: small, count: some }).map(({ device: id, first, count }) => (writer: CatalogWriter) => writer.giveUnowned(run(id, first, count))),
-  fc.record({ id: small, device: some, first: small, count: some }).map(({ id, device: on, first, count }) => (writer: CatalogWriter) => writer.setRuns(id, [run(on, first, count)])),
+  fc.record({ device: some, first: small, count: some }).map(
+    ({ device: id, first, count }) =>
+      (writer: CatalogWriter) =>
+        writer.giveUnowned(run(id, first, count)),
+  ),
+  fc.record({ id: small, device: some, first: small, count: some }).map(
+    ({ id, device: on, first, count }) =>
+      (writer: CatalogWriter) =>
+        writer.setRuns(id, [run(on, first, count)]),
+  ),
   fc.record({ device: some, first: small, count: some }).map(({ device: id, first, count }) => async (writer: CatalogWriter) => {
     await writer.takeUnowned(run(id, first, count));
     await writer.addBad(run(id, first, count));
@@ -75,13 +95,20 @@ const raw: fc.Arbitrary<Step> = fc.oneof(
     const found = await writer.device(id);
     return found === null ? null : writer.updateDevice({ ...found, pool });
   }),
-  fc.record({ count: some, unit: fc.constantFrom(32, 64, 128), uuid: fc.uuid() }).map(({ count, unit, uuid }) => (writer: CatalogWriter) =>
-    writer.addDevice(device({ uuid, pool: 'p0', extentCount: extents(count * 4), extentBytes: bytes(unit * MIB) }))),
+  fc.record({ count: some, unit: fc.constantFrom(32, 64, 128), uuid: fc.uuid() }).map(
+    ({ count, unit, uuid }) =>
+      (writer: CatalogWriter) =>
+        writer.addDevice(device({ uuid, pool: 'p0', extentCount: extents(count * 4), extentBytes: bytes(unit * MIB) })),
+  ),
 );
 
 const users: fc.Arbitrary<Step> = fc.oneof(
   small.map((id) => (writer: CatalogWriter) => writer.addVbd(vbd({ source: { kind: 'vd', diskId: id } }))),
-  fc.record({ id: small, state: fc.constantFrom('attached', 'revoked', 'detached', 'detached') }).map(({ id, state }) => (writer: CatalogWriter) => writer.setVbdState(id, state)),
+  fc.record({ id: small, state: fc.constantFrom('attached', 'revoked', 'detached', 'detached') }).map(
+    ({ id, state }) =>
+      (writer: CatalogWriter) =>
+        writer.setVbdState(id, state),
+  ),
   small.map((id) => (writer: CatalogWriter) => writer.addWorker(worker(id))),
   small.map((id) => (writer: CatalogWriter) => writer.removeWorker(id)),
   small.map((n) => (writer: CatalogWriter) => writer.addEvent({ time: wallMs(n), type: 't', subject: 's', cause: 'c', data: { n } })),
@@ -89,9 +116,22 @@ const users: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** A write of some steps; one in eight ends by throwing. */
-const write = fc.record({ steps: fc.array(fc.oneof({ weight: 3, arbitrary: create }, { weight: 2, arbitrary: reclaim }, change, raw, { weight: 2, arbitrary: users }), { minLength: 1, maxLength: 4 }), fails: fc.integer({ min: 0, max: 7 }) });
+const write = fc.record({
+  steps: fc.array(
+    fc.oneof(
+      { weight: 9, arbitrary: create },
+      { weight: 5, arbitrary: reclaim },
+      { weight: 3, arbitrary: change },
+      { weight: 1, arbitrary: raw },
+      { weight: 3, arbitrary: users },
+    ),
+    { minLength: 1, maxLength: 4 },
+  ),
+  fails: fc.integer({ min: 0, max: 7 }),
+});
 
-type Outcome = { readonly result?: unknown; readonly refused?: string };
+/** Which refusal comes first depends on when an implementation notices a broken contract: both must refuse, and change nothing. */
+type Outcome = { readonly result: unknown } | 'refused';
 
 async function outcomeOf(catalog: Catalog, { steps, fails }: { steps: readonly Step[]; fails: number }): Promise<Outcome> {
   try {
@@ -104,15 +144,14 @@ async function outcomeOf(catalog: Catalog, { steps, fails }: { steps: readonly S
       }),
     };
   } catch (error) {
-    if (error instanceof XvdError) return { refused: error.code };
-    if (error instanceof InvariantError || error instanceof RangeError) return { refused: error.name };
+    if (error instanceof XvdError || error instanceof InvariantError || error instanceof RangeError) return 'refused';
     throw error;
   }
 }
 
 test('sqlite and memory answer alike over random histories', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(write, { maxLength: 25 }), async (writes) => {
+    fc.asyncProperty(fc.array(write, { maxLength: 25, size: 'max' }), async (writes) => {
       const folder = await mkdtemp(join(tmpdir(), 'xvd-model-'));
       const memory = await openMemoryCatalog({ random: seededRandom(1), eventsKept: 5 });
       const sqlite = await openSqliteCatalog({ folder, clock: fixedClock, random: seededRandom(1), create: true, eventsKept: 5 });
@@ -129,6 +168,6 @@ test('sqlite and memory answer alike over random histories', async () => {
         await rm(folder, { recursive: true });
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });

@@ -15,10 +15,15 @@ export function memoryReader(state: () => State, catalogId: string, eventsKept: 
     diskByName: async (name) => [...state().disks.values()].find((disk) => disk.name === name) ?? null,
     disks: async (filter) => page(state(), filter),
     nextExpiries: async (after, limit) =>
-      [...state().disks.values()].filter((disk) => disk.expiresAt !== null && disk.expiresAt > after).sort(byExpiry).slice(0, limit),
+      [...state().disks.values()]
+        .filter((disk) => disk.expiresAt !== null && disk.expiresAt > after)
+        .toSorted(byExpiry)
+        .slice(0, limit),
     vbds: async (filter = {}) =>
       [...state().vbds.values()].filter(
-        (vbd) => (filter.domain === undefined || vbd.domain === filter.domain) && (filter.diskId === undefined || (vbd.source.kind === 'vd' && vbd.source.diskId === filter.diskId)),
+        (vbd) =>
+          (filter.domain === undefined || vbd.domain === filter.domain) &&
+          (filter.diskId === undefined || (vbd.source.kind === 'vd' && vbd.source.diskId === filter.diskId)),
       ),
     vbd: async (generation) => state().vbds.get(generation) ?? null,
     workers: async (diskId) => [...state().workers.values()].filter((worker) => diskId === undefined || worker.diskId === diskId),
@@ -32,7 +37,17 @@ export function memoryReader(state: () => State, catalogId: string, eventsKept: 
 
 type SpaceReader = Pick<
   CatalogReader,
-  'devices' | 'device' | 'usage' | 'runs' | 'unownedRuns' | 'ownedRuns' | 'badRuns' | 'smallestUnowned' | 'longestUnowned' | 'nextReclaimable' | 'allocatableBytes'
+  | 'devices'
+  | 'device'
+  | 'usage'
+  | 'runs'
+  | 'unownedRuns'
+  | 'ownedRuns'
+  | 'badRuns'
+  | 'smallestUnowned'
+  | 'longestUnowned'
+  | 'nextReclaimable'
+  | 'allocatableBytes'
 >;
 
 const spaceReader = (state: () => State): SpaceReader => ({
@@ -41,12 +56,13 @@ const spaceReader = (state: () => State): SpaceReader => ({
   usage: async (now) => usage(state(), now),
   runs: async (diskId) => state().runs.get(diskId) ?? [],
   unownedRuns: async (deviceId) => state().unowned.get(deviceId) ?? [],
-  ownedRuns: async () =>
-    [...state().runs].flatMap(([diskId, runs]) => runs.map((run, position) => ({ ...run, diskId, position }))).sort(byPlace),
-  badRuns: async () => [...state().bad.values()].flat().sort(byPlace),
+  ownedRuns: async () => [...state().runs].flatMap(([diskId, runs]) => runs.map((run, position) => ({ ...run, diskId, position }))).toSorted(byPlace),
+  badRuns: async () => [...state().bad.values()].flat().toSorted(byPlace),
   smallestUnowned: async (pool, blockBytes, atLeastBytes) =>
-    unownedOf(state(), pool, blockBytes).filter((run) => run.bytes >= atLeastBytes).sort((a, b) => a.bytes - b.bytes || byPlace(a, b))[0] ?? null,
-  longestUnowned: async (pool, blockBytes) => unownedOf(state(), pool, blockBytes).sort((a, b) => b.bytes - a.bytes || byPlace(a, b))[0] ?? null,
+    unownedOf(state(), pool, blockBytes)
+      .filter((run) => run.bytes >= atLeastBytes)
+      .toSorted((a, b) => a.bytes - b.bytes || byPlace(a, b))[0] ?? null,
+  longestUnowned: async (pool, blockBytes) => unownedOf(state(), pool, blockBytes).toSorted((a, b) => b.bytes - a.bytes || byPlace(a, b))[0] ?? null,
   nextReclaimable: async (pool, blockBytes, expiredBy) => reclaimableOf(state(), pool, blockBytes, expiredBy)[0] ?? null,
   allocatableBytes: async (pool, blockBytes, expiredBy) => {
     const unowned = unownedOf(state(), pool, blockBytes).reduce((sum, run) => sum + run.bytes, 0);
@@ -61,7 +77,8 @@ const bytesOf = (state: State, run: Run): number => run.count * (state.devices.g
 const expired = (disk: Disk, now: number): boolean => disk.expiresAt !== null && disk.expiresAt <= now;
 
 const reached = (state: State, id: DiskId): boolean =>
-  [...state.vbds.values()].some((vbd) => vbd.source.kind === 'vd' && vbd.source.diskId === id) || [...state.workers.values()].some((worker) => worker.diskId === id);
+  [...state.vbds.values()].some((vbd) => vbd.source.kind === 'vd' && vbd.source.diskId === id) ||
+  [...state.workers.values()].some((worker) => worker.diskId === id);
 
 function unownedOf(state: State, pool: string, blockBytes: number): FreeRun[] {
   return [...state.unowned].flatMap(([deviceId, runs]) => {
@@ -73,8 +90,15 @@ function unownedOf(state: State, pool: string, blockBytes: number): FreeRun[] {
 
 const reclaimableOf = (state: State, pool: string, blockBytes: number, expiredBy: number): Disk[] =>
   [...state.disks.values()]
-    .filter((disk) => disk.pool === pool && disk.blockBytes === blockBytes && expired(disk, expiredBy) && (state.runs.get(disk.id) ?? []).length > 0 && !reached(state, disk.id))
-    .sort(byExpiry);
+    .filter(
+      (disk) =>
+        disk.pool === pool &&
+        disk.blockBytes === blockBytes &&
+        expired(disk, expiredBy) &&
+        (state.runs.get(disk.id) ?? []).length > 0 &&
+        !reached(state, disk.id),
+    )
+    .toSorted(byExpiry);
 
 function page(state: State, { which, now, label, afterId = 0, limit = Number.MAX_SAFE_INTEGER }: DiskFilter): Disk[] {
   return [...state.disks.values()]
@@ -87,7 +111,8 @@ function page(state: State, { which, now, label, afterId = 0, limit = Number.MAX
 function usage(state: State, now: number): Map<number, DeviceUsage> {
   const result = new Map<number, DeviceUsage>();
   for (const device of state.devices.values()) {
-    const sum = (runs: readonly Run[]): Bytes => bytes(runs.filter((run) => run.deviceId === device.id).reduce((total, run) => total + run.count * device.extentBytes, 0));
+    const sum = (runs: readonly Run[]): Bytes =>
+      bytes(runs.filter((run) => run.deviceId === device.id).reduce((total, run) => total + run.count * device.extentBytes, 0));
     const owned = [...state.runs].flatMap(([id, runs]) => {
       const disk = state.disks.get(id);
       const kind = disk === undefined || !expired(disk, now) ? 'used' : reached(state, id) ? 'reserved' : 'reclaimable';

@@ -81,7 +81,10 @@ const spaceWriter = (state: () => State): SpaceWriter => ({
   },
   addBad: async (run) => {
     inside(state(), run);
-    state().bad.set(run.deviceId, [...(state().bad.get(run.deviceId) ?? []), plain(run)].sort((a, b) => a.firstExtent - b.firstExtent));
+    state().bad.set(
+      run.deviceId,
+      [...(state().bad.get(run.deviceId) ?? []), plain(run)].toSorted((a, b) => a.firstExtent - b.firstExtent),
+    );
   },
   removeBad: async (run) => {
     const before = state().bad.get(run.deviceId) ?? [];
@@ -111,9 +114,10 @@ function cutOut(free: readonly Run[], run: Run): Run[] {
 
 function joined(free: readonly Run[]): Run[] {
   const result: Run[] = [];
-  for (const run of [...free].sort((a, b) => a.firstExtent - b.firstExtent)) {
+  for (const run of [...free].toSorted((a, b) => a.firstExtent - b.firstExtent)) {
     const last = result.at(-1);
-    if (last !== undefined && endOf(last) === run.firstExtent && last.clean === run.clean) result[result.length - 1] = { ...last, count: extents(last.count + run.count) };
+    if (last !== undefined && endOf(last) === run.firstExtent && last.clean === run.clean)
+      result[result.length - 1] = { ...last, count: extents(last.count + run.count) };
     else result.push(plain(run));
   }
   return result;

@@ -56,7 +56,7 @@ export function misplaced(state: State): string[] {
   const places = Map.groupBy([...state.runs.values(), ...state.unowned.values(), ...state.bad.values()].flat(), (run) => run.deviceId);
   for (const device of state.devices.values()) {
     let expected = 0;
-    for (const run of (places.get(device.id) ?? []).sort((a, b) => a.firstExtent - b.firstExtent)) {
+    for (const run of (places.get(device.id) ?? []).toSorted((a, b) => a.firstExtent - b.firstExtent)) {
       if (run.firstExtent !== expected) problems.push(`extents ${Math.min(expected, run.firstExtent)}.. of device ${device.id} have no place, or two`);
       expected = run.firstExtent + run.count;
     }

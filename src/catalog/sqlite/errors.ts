@@ -1,6 +1,7 @@
 // What SQLite says, as an answer of xvd. Result codes: https://sqlite.org/rescode.html (the low byte is the primary code).
 
 import { XvdError } from '../../base/error.ts';
+import { InvariantError } from '../../base/invariant.ts';
 
 const PERM = 3;
 const BUSY = 5;
@@ -32,7 +33,7 @@ export function isNameTaken(error: unknown): boolean {
   return resultCode(error) === CONSTRAINT_UNIQUE && error instanceof Error && error.message.includes('disk.name');
 }
 
-/** Errors that are not SQLite's, and constraints (bugs of ours), pass unchanged. */
+/** Errors that are not SQLite's pass unchanged. A constraint of a table is broken only by a bug of ours. */
 export function catalogError(error: unknown, path: string): unknown {
   const code = resultCode(error);
   if (code === null) return error;
@@ -52,10 +53,11 @@ export function catalogError(error: unknown, path: string): unknown {
     case AUTH:
       return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be written: ${said}`, { cause: error });
     case CANTOPEN:
-      return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be opened`, { cause: error });
+      return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be opened: it and its folder must be readable and writable`, { cause: error });
     case IOERR:
       return new XvdError('DEVICE_FAILED', `the device under the catalog ${path} failed: ${said}`, { cause: error });
     case CONSTRAINT:
+      return new InvariantError(`the catalog ${path} would break its rules: ${said}`, { cause: error });
     default:
       return error;
   }
@@ -64,7 +66,8 @@ export function catalogError(error: unknown, path: string): unknown {
 /** Errors of the filesystem around the catalog's file. */
 export function folderError(error: unknown, path: string): unknown {
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return new XvdError('NOT_PERMITTED', `no permission to make or read ${path}`, { cause: error });
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new XvdError('NOT_PERMITTED', `no permission to make or read ${path}`, { cause: error });
   if (code === 'ENOSPC' || code === 'EDQUOT') return new XvdError('CATALOG_DISK_FULL', `no space is left to make ${path}`, { cause: error });
   if (code === 'ENOENT') return new XvdError('FILE_NOT_FOUND', `the folder of ${path} does not exist`, { cause: error });
   if (code === 'ENOTDIR') return new XvdError('VALUE_INVALID', `${path} lies under something that is no folder`, { cause: error, fix: 'Name a folder.' });

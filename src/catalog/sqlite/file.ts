@@ -25,13 +25,24 @@ export function makeFile(path: string): void {
   }
 }
 
-const networkFilesystems = new Map([[0x6969, 'NFS'], [0xff534d42, 'CIFS'], [0xfe534d42, 'SMB2'], [0x517b, 'SMB'], [0x01021997, '9P'], [0x0bd00bd0, 'Lustre'], [0x00c36400, 'Ceph'], [0x5346414f, 'AFS']]);
+const networkFilesystems = new Map([
+  [0x6969, 'NFS'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB2'],
+  [0x517b, 'SMB'],
+  [0x01021997, '9P'],
+  [0x0bd00bd0, 'Lustre'],
+  [0x00c36400, 'Ceph'],
+  [0x5346414f, 'AFS'],
+]);
 
 /** SQLite's locks and its shared memory do not work between hosts. */
 function refuseNetwork(folder: string): void {
   const name = networkFilesystems.get(statfsSync(folder).type >>> 0);
   if (name === undefined) return;
-  throw new XvdError('NOT_SUPPORTED', `${folder} is on a network filesystem (${name}), where a catalog would not be safe`, { fix: 'Set XVD_STATE to a folder on a disk of this host.' });
+  throw new XvdError('NOT_SUPPORTED', `${folder} is on a network filesystem (${name}), where a catalog would not be safe`, {
+    fix: 'Set XVD_STATE to a folder on a disk of this host.',
+  });
 }
 
 /** Inside a transaction. Nothing is changed. */
@@ -41,7 +52,9 @@ export function versionOf(connection: Connection, current: number): Version {
   if (version > current) throw new XvdError('CATALOG_NEWER', `the catalog ${connection.path} is of version ${version}, this xvd knows ${current}`);
   if (version === 0 && connection.get('SELECT 1 FROM sqlite_schema LIMIT 1') === undefined) return 'absent';
   if (connection.get('PRAGMA application_id')?.['application_id'] !== APPLICATION_ID) {
-    throw new XvdError('CATALOG_DAMAGED', `${connection.path} is a database, but no catalog of xvd`, { fix: 'Move it away, or set XVD_STATE to another folder.' });
+    throw new XvdError('CATALOG_DAMAGED', `${connection.path} is a database, but no catalog of xvd`, {
+      fix: 'Move it away, or set XVD_STATE to another folder.',
+    });
   }
   return 'older';
 }
@@ -49,14 +62,24 @@ export function versionOf(connection: Connection, current: number): Version {
 /** Inside a write: the tables of a new catalog. */
 export function makeTables(connection: Connection, catalogId: string, version: number): void {
   connection.exec(schema);
-  connection.insert('meta', { id: 1, catalog_id: catalogId, commit_number: 0, next_device: 1, next_disk: 1, next_generation: 1, next_worker: 1, next_event: 1 });
+  connection.insert('meta', {
+    id: 1,
+    catalog_id: catalogId,
+    commit_number: 0,
+    next_device: 1,
+    next_disk: 1,
+    next_generation: 1,
+    next_worker: 1,
+    next_event: 1,
+  });
   connection.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${version}`);
 }
 
 /** Inside a write, so that nobody else writes meanwhile: first a copy of the old one beside, then step by step. */
 export async function migrate(connection: Connection, migrations: readonly Migration[], current: number): Promise<void> {
   let version = Number(connection.get('PRAGMA user_version')?.['user_version']);
-  const copy = `${connection.path}.version-${version}`;
+  const commit = Number(connection.get('SELECT commit_number FROM meta')?.['commit_number']);
+  const copy = `${connection.path}.version-${version}-commit-${commit}`;
   if (!existsSync(copy)) await backupFrom(connection.path, copy);
   while (version < current) {
     const step = migrations.find((migration) => migration.from === version);

@@ -30,7 +30,7 @@ function page(tx: Transaction, filter: DiskFilter): readonly Disk[] {
   const idColumn = label === undefined ? 'disk.id' : 'disk_label.disk_id';
   const sql = `SELECT disk.* FROM ${from} WHERE ${idColumn} > ?1 AND ${idColumn} <= ?2 ${state} AND ?3 IS NOT NULL ORDER BY ${idColumn} LIMIT ?4`;
   const within = (after: number, last: number, count: number): Row[] =>
-    tx.sql.all(sql, after, last, now, Math.min(count, limits.listPage), ...(label === undefined ? [] : [label.key, label.value] as Value[]));
+    tx.sql.all(sql, after, last, now, Math.min(count, limits.listPage), ...(label === undefined ? [] : ([label.key, label.value] as Value[])));
 
   const found: Row[] = [];
   let after = afterId;

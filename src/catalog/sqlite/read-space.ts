@@ -10,7 +10,17 @@ import type { Transaction } from './transaction.ts';
 
 type SpaceReader = Pick<
   CatalogReader,
-  'devices' | 'device' | 'usage' | 'runs' | 'unownedRuns' | 'ownedRuns' | 'badRuns' | 'smallestUnowned' | 'longestUnowned' | 'nextReclaimable' | 'allocatableBytes'
+  | 'devices'
+  | 'device'
+  | 'usage'
+  | 'runs'
+  | 'unownedRuns'
+  | 'ownedRuns'
+  | 'badRuns'
+  | 'smallestUnowned'
+  | 'longestUnowned'
+  | 'nextReclaimable'
+  | 'allocatableBytes'
 >;
 
 export const readSpace = (tx: Transaction): SpaceReader => ({
@@ -18,7 +28,8 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
   device: async (id) => (tx.sql, tx.device(id)),
   usage: async (now) => usage(tx, now),
   runs: async (diskId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf),
-  unownedRuns: async (deviceId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM unowned WHERE device_id = ? ORDER BY first_extent', deviceId).map(runOf),
+  unownedRuns: async (deviceId) =>
+    tx.sql.all('SELECT device_id, first_extent, count, clean FROM unowned WHERE device_id = ? ORDER BY first_extent', deviceId).map(runOf),
   ownedRuns: async () =>
     tx.sql.all('SELECT disk_id, position, device_id, first_extent, count, clean FROM run ORDER BY device_id, first_extent').map((row) => ({
       ...runOf(row),
@@ -65,14 +76,17 @@ function usage(tx: Transaction, now: number): ReadonlyMap<DeviceId, DeviceUsage>
     const inBytes = (from: Map<number, Row>, name: string): Bytes => bytes(Number(from.get(id)?.[name] ?? 0) * Number(row['extent_bytes']));
     const reclaimableBytes = inBytes(held, 'reclaimable');
     const reservedBytes = inBytes(held, 'reserved');
-    return [id, {
-      usedBytes: bytes(inBytes(held, 'held') - reclaimableBytes - reservedBytes),
-      freeBytes: bytes(inBytes(free, 'held') + reclaimableBytes),
-      reservedBytes,
-      badBytes: inBytes(bad, 'held'),
-      cleanBytes: bytes(inBytes(held, 'clean') + inBytes(free, 'clean')),
-      reclaimableBytes,
-    }];
+    return [
+      id,
+      {
+        usedBytes: bytes(inBytes(held, 'held') - reclaimableBytes - reservedBytes),
+        freeBytes: bytes(inBytes(free, 'held') + reclaimableBytes),
+        reservedBytes,
+        badBytes: inBytes(bad, 'held'),
+        cleanBytes: bytes(inBytes(held, 'clean') + inBytes(free, 'clean')),
+        reclaimableBytes,
+      },
+    ];
   });
   return new Map(entries);
 }

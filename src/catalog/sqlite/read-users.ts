@@ -3,7 +3,6 @@
 import { wallMs } from '../../base/units.ts';
 import type { CatalogReader } from '../catalog.ts';
 import { eventOf, vbdOf, workerOf } from './rows.ts';
-import type { Value } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
 type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'events'>;
@@ -13,18 +12,19 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   commitNumber: async () => (tx.sql, tx.meta.commit_number),
   lastClock: async () => (tx.sql, lastClock(tx)),
   vbds: async (filter = {}) => {
-    const where: string[] = ["state <> 'detached'"];
-    const values: Value[] = [];
-    if (filter.domain !== undefined) (where.push('domain = ?'), values.push(filter.domain));
-    if (filter.diskId !== undefined) (where.push('disk_id = ?'), values.push(filter.diskId));
-    return tx.sql.all(`SELECT * FROM vbd WHERE ${where.join(' AND ')} ORDER BY generation`, ...values).map(vbdOf);
+    const { domain = null, diskId = null } = filter;
+    const asked = '(?1 IS NULL OR domain = ?1) AND (?2 IS NULL OR disk_id = ?2)';
+    const where = diskId === null ? asked : `disk_id = ?2 AND ${asked}`;
+    return tx.sql.all(`SELECT * FROM vbd WHERE ${where} AND state <> 'detached' ORDER BY generation`, domain, diskId).map(vbdOf);
   },
   vbd: async (generation) => {
     const row = tx.sql.get('SELECT * FROM vbd WHERE generation = ?', generation);
     return row === undefined ? null : vbdOf(row);
   },
   workers: async (diskId) =>
-    (diskId === undefined ? tx.sql.all('SELECT * FROM worker ORDER BY id') : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId)).map(workerOf),
+    (diskId === undefined ? tx.sql.all('SELECT * FROM worker ORDER BY id') : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId)).map(
+      workerOf,
+    ),
   events: async (afterId, limit) => {
     // Older rows may still be there: they are deleted many at a time.
     const oldest = tx.meta.next_event - eventsKept;
@@ -35,7 +35,12 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
 function lastClock({ meta }: Transaction): Awaited<ReturnType<CatalogReader['lastClock']>> {
   if (meta.clock_wall_ms === null || meta.clock_boot_id === null || meta.clock_since_boot_ms === null || meta.clock_trusted_ms === null) return null;
   return {
-    reading: { wallMs: wallMs(meta.clock_wall_ms), bootId: meta.clock_boot_id, sinceBootMs: meta.clock_since_boot_ms, synchronised: meta.clock_synchronised === 1 },
+    reading: {
+      wallMs: wallMs(meta.clock_wall_ms),
+      bootId: meta.clock_boot_id,
+      sinceBootMs: meta.clock_since_boot_ms,
+      synchronised: meta.clock_synchronised === 1,
+    },
     trustedMs: wallMs(meta.clock_trusted_ms),
   };
 }

@@ -18,7 +18,7 @@ const INTERVAL_MS = 8;
 
 export async function retrying<T>(path: string, random: Random, retry: Retry, attempt: () => T): Promise<T> {
   const { limitMs = limits.catalogLockMs, sleep = delay } = retry;
-  for (let waitedMs = 0; ; ) {
+  for (let waitedMs = 0; ;) {
     try {
       return attempt();
     } catch (error) {

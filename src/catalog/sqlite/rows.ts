@@ -115,8 +115,7 @@ export const freeRunOf = (row: Row): FreeRun => {
   return { ...run, extentBytes: bytes(total / run.count), bytes: bytes(total) };
 };
 
-const sourceOf = (row: Row): Source =>
-  row['disk_id'] === null ? { kind: 'phy', path: text(row, 'phy_path') } : { kind: 'vd', diskId: num(row, 'disk_id') };
+const sourceOf = (row: Row): Source => (row['disk_id'] === null ? { kind: 'phy', path: text(row, 'phy_path') } : { kind: 'vd', diskId: num(row, 'disk_id') });
 
 export const vbdOf = (row: Row): Vbd => ({
   generation: num(row, 'generation'),

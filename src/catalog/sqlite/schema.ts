@@ -88,7 +88,8 @@ CREATE TABLE run (
   clean INTEGER NOT NULL,
   PRIMARY KEY (disk_id, position)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX run_place ON run (device_id, first_extent, count);
+-- Says all of a run a second time, so that the check notices damage of either.
+CREATE INDEX run_place ON run (device_id, first_extent, count, clean);
 
 CREATE TABLE unowned (
   device_id INTEGER NOT NULL REFERENCES device (id),
@@ -100,7 +101,7 @@ CREATE TABLE unowned (
   bytes INTEGER NOT NULL,
   PRIMARY KEY (device_id, first_extent)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX unowned_size ON unowned (pool, block_bytes, bytes);
+CREATE INDEX unowned_size ON unowned (pool, block_bytes, bytes, device_id, first_extent, clean);
 
 CREATE TABLE bad (
   device_id INTEGER NOT NULL REFERENCES device (id),

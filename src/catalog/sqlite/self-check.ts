@@ -29,7 +29,7 @@ const questions: readonly { readonly says: string; readonly sql: string }[] = [
   },
   {
     says: 'neighbouring unowned runs are not joined',
-    sql: 'SELECT a.device_id || \':\' || a.first_extent AS what FROM unowned AS a JOIN unowned AS b ON b.device_id = a.device_id AND b.first_extent = a.first_extent + a.count AND b.clean = a.clean',
+    sql: "SELECT a.device_id || ':' || a.first_extent AS what FROM unowned AS a JOIN unowned AS b ON b.device_id = a.device_id AND b.first_extent = a.first_extent + a.count AND b.clean = a.clean",
   },
   {
     says: 'the runs of a disk are not numbered from 0',
@@ -56,7 +56,10 @@ const questions: readonly { readonly says: string; readonly sql: string }[] = [
 const NAMED = 10;
 
 export function selfCheck(connection: Connection): readonly string[] {
-  const own = connection.all('PRAGMA integrity_check').map((row) => String(row['integrity_check'])).filter((line) => line !== 'ok');
+  const own = connection
+    .all('PRAGMA integrity_check')
+    .map((row) => String(row['integrity_check']))
+    .filter((line) => line !== 'ok');
   if (own.length > 0) return own.map((line) => `sqlite: ${line}`);
   const strays = connection.all('PRAGMA foreign_key_check').map((row) => `a row of ${row['table']} refers to a missing ${row['parent']}`);
   return [...strays, ...questions.flatMap((question) => ask(connection, question))];

@@ -76,7 +76,10 @@ export class Transaction {
   entered(place: Place): void {
     const device = this.device(place.deviceId);
     invariant(device !== null, `device ${place.deviceId} is in the catalog`);
-    invariant(place.count > 0 && place.firstExtent >= 0 && place.firstExtent + place.count <= device.extentCount, `extents ${place.firstExtent}+${place.count} lie inside device ${device.id}`);
+    invariant(
+      place.count > 0 && place.firstExtent >= 0 && place.firstExtent + place.count <= device.extentCount,
+      `extents ${place.firstExtent}+${place.count} lie inside device ${device.id}`,
+    );
     this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) - place.count);
     this.#touched.push(place);
   }
@@ -99,7 +102,9 @@ export class Transaction {
 
   #proveAlone({ deviceId, firstExtent, count }: Place): void {
     const rows = this.sql.all(around, deviceId, firstExtent, firstExtent + count);
-    const runs = rows.map((row) => ({ first: Number(row['first_extent']), end: Number(row['first_extent']) + Number(row['count']) })).sort((a, b) => a.first - b.first);
+    const runs = rows
+      .map((row) => ({ first: Number(row['first_extent']), end: Number(row['first_extent']) + Number(row['count']) }))
+      .toSorted((a, b) => a.first - b.first);
     for (const [index, run] of runs.entries()) {
       const before = runs[index - 1];
       invariant(before === undefined || before.end <= run.first, `extent ${run.first} of device ${deviceId} has one owner`);
@@ -114,14 +119,24 @@ export class Transaction {
 }
 
 const metaNames = [
-  'commit_number', 'next_device', 'next_disk', 'next_generation', 'next_worker', 'next_event',
-  'clock_wall_ms', 'clock_boot_id', 'clock_since_boot_ms', 'clock_synchronised', 'clock_trusted_ms',
+  'commit_number',
+  'next_device',
+  'next_disk',
+  'next_generation',
+  'next_worker',
+  'next_event',
+  'clock_wall_ms',
+  'clock_boot_id',
+  'clock_since_boot_ms',
+  'clock_synchronised',
+  'clock_trusted_ms',
 ] as const satisfies readonly (keyof Meta)[];
 const updateMeta = `UPDATE meta SET ${metaNames.map((name) => `${name} = ?`).join(', ')} WHERE id = 1`;
 
 // Of each table: what begins inside, and the last run that begins before.
 const around = ['run', 'unowned', 'bad']
-  .map((table) => `SELECT first_extent, count FROM ${table} WHERE device_id = ?1 AND first_extent < ?3
-    AND first_extent >= ifnull((SELECT max(first_extent) FROM ${table} WHERE device_id = ?1 AND first_extent <= ?2), ?2)`)
+  .map(
+    (table) => `SELECT first_extent, count FROM ${table} WHERE device_id = ?1 AND first_extent < ?3
+    AND first_extent >= ifnull((SELECT max(first_extent) FROM ${table} WHERE device_id = ?1 AND first_extent <= ?2), ?2)`,
+  )
   .join(' UNION ALL ');
-

@@ -73,7 +73,11 @@ function settleSpan(tx: Transaction, id: number): void {
   const soonest = row?.['soonest'] ?? null;
   if (soonest === null) tx.sql.run('DELETE FROM disk_span WHERE span = ?', spanOf(id));
   else {
-    tx.sql.run('INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE SET soonest = excluded.soonest, latest = excluded.latest',
-      spanOf(id), soonest, row?.['latest'] ?? soonest);
+    tx.sql.run(
+      'INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE SET soonest = excluded.soonest, latest = excluded.latest',
+      spanOf(id),
+      soonest,
+      row?.['latest'] ?? soonest,
+    );
   }
 }

@@ -55,7 +55,8 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
 function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
   const disk = tx.sql.get('SELECT id, held_bytes FROM disk WHERE id = ?', diskId);
   invariant(disk !== undefined, `disk ${diskId} is in the catalog`);
-  const before = disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
+  const before =
+    disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
   let held = 0;
   for (const [position, run] of runs.entries()) {
     tx.entered(run);
@@ -63,8 +64,10 @@ function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
     const old = before[position];
     if (old !== undefined) tx.left(old);
     const values = [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0];
-    if (old === undefined) tx.sql.run('INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)', diskId, position, ...values);
-    else if (!same(old, run)) tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
+    if (old === undefined)
+      tx.sql.run('INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)', diskId, position, ...values);
+    else if (!same(old, run))
+      tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
   }
   if (before.length > runs.length) {
     for (const old of before.slice(runs.length)) tx.left(old);
@@ -81,7 +84,10 @@ function takeUnowned(tx: Transaction, run: Run): void {
   const row = tx.sql.get(before, run.deviceId, run.firstExtent);
   const whole = row === undefined ? null : runOf(row);
   const end = run.firstExtent + run.count;
-  invariant(run.count > 0 && whole !== null && end <= whole.firstExtent + whole.count, `extents ${run.firstExtent}+${run.count} of device ${run.deviceId} are one piece of unowned space`);
+  invariant(
+    run.count > 0 && whole !== null && end <= whole.firstExtent + whole.count,
+    `extents ${run.firstExtent}+${run.count} of device ${run.deviceId} are one piece of unowned space`,
+  );
   const tail = whole.firstExtent + whole.count - end;
   if (whole.firstExtent < run.firstExtent) resizeUnowned(tx, whole, run.firstExtent - whole.firstExtent);
   else deleteUnowned(tx, whole);
