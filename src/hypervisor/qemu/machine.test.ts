@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { XvdError } from '../../base/error.ts';
 import { guestNames, rewriteRoot } from './guest-names.ts';
-import { deviceOptions, freeSlot, generationOfNode, machineArguments, nodeName, nodeOptions } from './machine.ts';
+import { deviceOptions, freeSlot, generationOfNode, guestCommandLine, machineArguments, nodeName, nodeOptions } from './machine.ts';
 
 const disk = (target: string, vdev: number): { target: string; vdev: number } => ({ target, vdev });
 const nbd = { kind: 'nbd', uri: 'nbd+unix:///a', socketPath: '/a,b', exportName: 'web01/xvda@17' } as const;
@@ -20,17 +20,24 @@ test('rewriteRoot() rewrites a target, a partition of it, and nothing else', () 
   assert.equal(rewriteRoot('root=UUID=1-2 x=/dev/xvda root=/dev/nfs', names), 'root=UUID=1-2 x=/dev/xvda root=/dev/nfs');
 });
 
-test('machineArguments() starts stopped, boots the kernel directly and keeps commas', () => {
-  const description = { name: 'web01', kernel: '/boot/k', ramdisk: '/boot/r', memory: '256M', vcpus: 2, console: '/log', disks: [] };
-  const args = machineArguments(description, { accelerator: 'tcg', memoryBytes: 256 * 1024 * 1024 - 1, commandLine: 'root=/dev/vda ro', consoleLog: '/lo,g' });
+test('machineArguments() starts stopped, boots the kernel directly, gives disks in order and keeps commas', () => {
+  const description = { name: 'web01', kernel: '/boot/k', ramdisk: '/boot/r', memory: '256MiB', vcpus: 2, console: '/lo,g', root: '/dev/xvda ro', disks: [] };
+  const facts = { accelerator: 'tcg', paths: { qmpSocket: '/run/q', consoleSocket: '/run/c', pidFile: '/run/pid' } } as const;
+  const plug = (generation: number, target: string, vdev: number) => ({ generation, target, vdev, mode: 'w', serial: 'vd-1', endpoint: nbd }) as const;
+  const args = machineArguments(description, [plug(18, '/dev/xvdb', 51728), plug(17, '/dev/xvda', 51712)], facts);
   const after = (flag: string): string | undefined => args[args.indexOf(flag) + 1];
   assert.ok(args.includes('-S') && !args.includes('-no-reboot') && !args.includes('-netdev'));
   assert.equal(after('-m'), '256M');
   assert.equal(after('-accel'), 'tcg,thread=multi');
-  assert.equal(after('-append'), 'root=/dev/vda ro');
+  assert.equal(after('-append'), 'console=ttyS0 root=/dev/vda ro');
   assert.equal(after('-initrd'), '/boot/r');
+  assert.match(after('-device') ?? '', /"vbd17".*"addr":"0x3"/);
   assert.ok(args.some((arg) => arg.endsWith('logfile=/lo,,g,logappend=on')));
-  assert.ok(machineArguments({ ...description, onExit: 'stop' }, { accelerator: 'kvm', memoryBytes: 1, commandLine: '', consoleLog: null }).includes('-no-reboot'));
+  assert.ok(machineArguments({ ...description, onExit: 'stop' }, [], facts).includes('-no-reboot'));
+});
+
+test('guestCommandLine() leaves a console that the user chose', () => {
+  assert.equal(guestCommandLine({ name: 'a', kernel: '/k', memory: '1G', cmdline: 'console=ttyS1 quiet', disks: [] }, []), 'console=ttyS1 quiet');
 });
 
 test('nodeOptions() of a reader is read-only, and knows both endpoints', () => {

@@ -4,34 +4,54 @@
 // names. It starts stopped (-S), so that nothing of the guest has run when a start fails.
 
 import { XvdError } from '../../base/error.ts';
+import { MIB } from '../../base/units.ts';
+import { kernelCommandLine } from '../../core/domain-description.ts';
+import { parseSize } from '../../core/size.ts';
 import type { DomainDescription, Endpoint, Generation, VbdMode } from '../../core/types.ts';
+import type { Plug } from '../hypervisor.ts';
+import { guestNames, rewriteRoot } from './guest-names.ts';
 import type { QmpObject } from './qmp-codec.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
-export type MachineFacts = { readonly accelerator: Accelerator; readonly memoryBytes: number; readonly commandLine: string; readonly consoleLog: string | null };
-
-/** Relative to the domain's folder, which is QEMU's working folder: socket paths have 107 characters at most. */
-export const qmpSocket = 'qmp.sock';
-export const consoleSocket = 'console.sock';
+export type MachinePaths = { readonly qmpSocket: string; readonly consoleSocket: string; readonly pidFile: string };
+export type MachineFacts = { readonly accelerator: Accelerator; readonly paths: MachinePaths };
+type PluggedDisk = Pick<Plug, 'generation' | 'mode' | 'endpoint' | 'serial' | 'target' | 'vdev'>;
 
 /** Slots of the bus: 0 the bridge, 1 the board's devices, 2 the network; the rest, up to 31, for disks. */
 const firstDiskSlot = 3;
 const lastDiskSlot = 31;
 
-export function machineArguments(description: DomainDescription, facts: MachineFacts): readonly string[] {
-  const { name, kernel, ramdisk, vcpus = 1 } = description;
-  const log = facts.consoleLog === null ? '' : `,logfile=${escaped(facts.consoleLog)},logappend=on`;
+export function machineArguments(description: DomainDescription, disks: readonly PluggedDisk[], { accelerator, paths }: MachineFacts): readonly string[] {
+  const { name, kernel, ramdisk, vcpus = 1, console: log } = description;
+  const logged = log === undefined ? '' : `,logfile=${escaped(log)},logappend=on`;
   return [
-    ...['-name', `guest=${escaped(name)}`],
+    ...['-name', `guest=${escaped(name)}`, '-daemonize', '-pidfile', paths.pidFile],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
-    ...['-machine', 'pc,usb=off,vmport=off', '-accel', facts.accelerator === 'kvm' ? 'kvm' : `tcg${vcpus > 1 ? ',thread=multi' : ''}`],
-    ...['-cpu', processorModel(facts.accelerator), '-smp', String(vcpus), '-m', `${Math.ceil(facts.memoryBytes / 1024 / 1024)}M`],
-    ...['-kernel', kernel, ...(ramdisk === undefined ? [] : ['-initrd', ramdisk]), '-append', facts.commandLine],
-    ...['-chardev', `socket,id=qmp,path=${qmpSocket},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control'],
-    ...['-chardev', `socket,id=console,path=${consoleSocket},server=on,wait=off${log}`, '-serial', 'chardev:console'],
+    ...['-machine', 'pc,usb=off,vmport=off', '-accel', accelerator === 'kvm' ? 'kvm' : `tcg${vcpus > 1 ? ',thread=multi' : ''}`],
+    ...['-cpu', processorModel(accelerator), '-smp', String(vcpus), '-m', `${Math.ceil(parseSize(description.memory) / MIB)}M`],
+    ...['-kernel', kernel, ...(ramdisk === undefined ? [] : ['-initrd', ramdisk]), '-append', guestCommandLine(description, disks)],
+    ...['-chardev', `socket,id=qmp,path=${escaped(paths.qmpSocket)},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control'],
+    ...['-chardev', `socket,id=console,path=${escaped(paths.consoleSocket)},server=on,wait=off${logged}`, '-serial', 'chardev:console'],
     ...networkArguments(description),
+    ...diskArguments(disks),
     ...(description.onExit === 'stop' ? ['-no-reboot'] : []),
   ];
+}
+
+/** The guest's first serial line is its console, unless its user chose another. */
+export function guestCommandLine(description: DomainDescription, disks: readonly PluggedDisk[]): string {
+  const words = rewriteRoot(kernelCommandLine(description), guestNames(disks));
+  return /(^| )console=/.test(words) ? words : `console=ttyS0 ${words}`.trimEnd();
+}
+
+function diskArguments(disks: readonly PluggedDisk[]): readonly string[] {
+  const sorted = disks.toSorted((a, b) => a.vdev - b.vdev);
+  const taken = new Set<number>();
+  return sorted.flatMap((disk) => {
+    const slot = freeSlot(taken);
+    taken.add(slot);
+    return ['-blockdev', JSON.stringify(nodeOptions(disk)), '-device', JSON.stringify(deviceOptions(disk, slot))];
+  });
 }
 
 /** All that the accelerator can do. */

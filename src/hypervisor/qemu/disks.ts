@@ -1,0 +1,100 @@
+// The disks of one running QEMU over QMP: what it has, plugging one in, taking one out. Names carry the generation, so a late
+// command can't hit a newer VBD of the same target.
+
+import { XvdError } from '../../base/error.ts';
+import type { Generation } from '../../core/types.ts';
+import type { Plug } from '../hypervisor.ts';
+import { deviceOptions, freeSlot, generationOfNode, nodeName, nodeOptions } from './machine.ts';
+import { isObject } from './qmp-codec.ts';
+import type { QmpValue } from './qmp-codec.ts';
+import { limited } from './qmp-connection.ts';
+import type { QmpConnection } from './qmp-connection.ts';
+
+/** A guest that listens lets go within a second; under emulation on a busy machine within some. */
+const letGoMs = 20_000;
+const forcedLetGoMs = 3_000;
+
+/** The VBDs that its devices stand on now. */
+export async function pluggedIn(qmp: QmpConnection): Promise<readonly Generation[]> {
+  return list(await qmp.execute('query-block')).flatMap((block) => {
+    const inserted = isObject(block) ? block['inserted'] : null;
+    const name = isObject(inserted) ? inserted['node-name'] : null;
+    const generation = typeof name === 'string' ? generationOfNode(name) : null;
+    return generation === null ? [] : [generation];
+  });
+}
+
+export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
+  const name = nodeName(plug.generation);
+  if ((await devices(qmp)).has(name)) return;
+  if (!(await nodes(qmp)).has(name)) await qmp.execute('blockdev-add', nodeOptions(plug));
+  try {
+    await qmp.execute('device_add', deviceOptions(plug, freeSlot(slotsTaken(await qmp.execute('query-pci')))));
+  } catch (error) {
+    await qmp.execute('blockdev-del', { 'node-name': name }).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Asks the guest to let go. One that does not is VBD_BUSY; with force its device then stands on a node that fails every request. */
+export async function unplugFrom(qmp: QmpConnection, generation: Generation, force: boolean): Promise<void> {
+  const name = nodeName(generation);
+  if ((await devices(qmp)).has(name) && !(await askToLetGo(qmp, name, force ? forcedLetGoMs : letGoMs))) {
+    if (!force) {
+      throw new XvdError('VBD_BUSY', `the guest does not let go of ${name}: it may not have come up, or not know hot-plugging`, { fix: 'Unmount it in the guest and try again, stop the domain, or use --force to pull it away.' });
+    }
+    await standOnNothing(qmp, generation);
+  }
+  if ((await nodes(qmp)).has(name)) await qmp.execute('blockdev-del', { 'node-name': name });
+}
+
+async function askToLetGo(qmp: QmpConnection, name: string, timeoutMs: number): Promise<boolean> {
+  const gone = Promise.withResolvers<boolean>();
+  const stop = qmp.listen(({ event, data }) => {
+    if (data['device'] !== name) return;
+    if (event === 'DEVICE_DELETED') gone.resolve(true);
+    if (event === 'DEVICE_UNPLUG_GUEST_ERROR') gone.resolve(false);
+  });
+  void qmp.closed.then(() => gone.resolve(true)); // a QEMU that ended has let go of everything
+  try {
+    // Refused while an earlier request is under way: that one is waited for then.
+    await qmp.execute('device_del', { id: name }).catch(() => undefined);
+    if (!(await devices(qmp)).has(name)) return true;
+    return await limited(gone.promise, timeoutMs, () => new Error('late')).catch(() => false);
+  } finally {
+    stop();
+  }
+}
+
+/** QEMU lets the drive of a living device be exchanged: nothing of the VBD is reachable then, whatever the guest does. */
+async function standOnNothing(qmp: QmpConnection, generation: Generation): Promise<void> {
+  const name = nodeName(generation);
+  const gone = `gone${generation}`;
+  if (!(await pluggedIn(qmp)).includes(generation)) return;
+  const failing = ['read', 'write', 'write-zeroes', 'discard', 'flush'].map((iotype) => ({ event: 'none', iotype, errno: 5 }));
+  const sizeBytes = sizeOfNode(await qmp.execute('query-named-block-nodes', { flat: true }), name);
+  await qmp.execute('blockdev-add', { driver: 'blkdebug', 'node-name': gone, image: { driver: 'null-co', size: sizeBytes }, 'inject-error': failing });
+  await qmp.execute('qom-set', { path: `/machine/peripheral/${name}`, property: 'drive', value: gone });
+}
+
+async function devices(qmp: QmpConnection): Promise<ReadonlySet<string>> {
+  return new Set(list(await qmp.execute('qom-list', { path: '/machine/peripheral' })).map((item) => text(item, 'name')));
+}
+
+async function nodes(qmp: QmpConnection): Promise<ReadonlySet<string>> {
+  return new Set(list(await qmp.execute('query-named-block-nodes', { flat: true })).map((item) => text(item, 'node-name')));
+}
+
+function sizeOfNode(value: QmpValue, name: string): number {
+  const node = list(value).find((item) => text(item, 'node-name') === name);
+  const image = isObject(node) ? node['image'] : null;
+  return isObject(image) ? Number(image['virtual-size']) : 0;
+}
+
+function slotsTaken(value: QmpValue): ReadonlySet<number> {
+  const bus = list(value).find((item) => isObject(item) && item['bus'] === 0);
+  return new Set(list(isObject(bus) ? (bus['devices'] ?? null) : null).map((device) => (isObject(device) ? Number(device['slot']) : 0)));
+}
+
+const list = (value: QmpValue): readonly QmpValue[] => (Array.isArray(value) ? value : []);
+const text = (value: QmpValue, key: string): string => (isObject(value) ? String(value[key] ?? '') : '');
