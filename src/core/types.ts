@@ -103,7 +103,13 @@ export type Vbd = {
 };
 
 /** Sectors in a row in one space: a whole drive (`drive:8:0`) or a file by its identity (`file:DEV:INODE`). */
-export type SectorRange = { readonly space: string; readonly startSector: Sectors; readonly sectors: Sectors };
+export type SectorRange = {
+  readonly space: string;
+  readonly startSector: Sectors;
+  readonly sectors: Sectors;
+  /** Where in the device that was asked about this range begins, when it is not its start (a device of several pieces). */
+  readonly atSector?: Sectors;
+};
 
 /** Which sectors something stands on. `own` is compared with everything; `below` (the device under a file's filesystem,
  *  the whole of a stack without fixed ranges) is compared with `own` of others only, or two files of one filesystem would clash. */

@@ -1,0 +1,100 @@
+// What the kernel tells of block devices in /sys and udev's database. Names decide nothing (F8): a device is its number,
+// and /sys says what it is part of and what it stands on. The roots are parameters, so that trees of other machines can be tested.
+
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+export type SysRoots = {
+  readonly sys: string;
+  readonly udev: string;
+  readonly dev: string;
+};
+
+export const realRoots: SysRoots = { sys: '/sys', udev: '/run/udev/data', dev: '/dev' };
+
+export type BlockNode = {
+  /** `8:3` */
+  readonly number: string;
+  /** The kernel's name: `sda3`, `dm-0`, `cciss!c0d0`. */
+  readonly name: string;
+  readonly path: string;
+  readonly sizeSectors: number;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
+  readonly readOnly: boolean;
+  /** Of a partition: its drive and where it starts on it. */
+  readonly partition: { readonly drive: string; readonly startSector: number; readonly partUuid: string | null } | null;
+  /** Numbers of the devices that it stands on, and that stand on it. */
+  readonly slaves: readonly string[];
+  readonly holders: readonly string[];
+  readonly dm: { readonly name: string; readonly uuid: string } | null;
+  readonly wwn: string | null;
+  readonly serial: string | null;
+};
+
+const text = (path: string): string | null => {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return null;
+  }
+};
+const names = (path: string): string[] => {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+};
+
+/** null when the kernel has no such block device. */
+export function readBlockNode(roots: SysRoots, number: string): BlockNode | null {
+  const link = join(roots.sys, 'dev/block', number);
+  if (!existsSync(link)) return null;
+  const folder = realpathSync(link);
+  const name = basename(folder);
+  const isPartition = existsSync(join(folder, 'partition'));
+  const drive = isPartition ? dirname(folder) : folder;
+  const udev = readUdev(roots, number);
+  const blockBytes = (kind: string): number => Number(text(join(drive, 'queue', `${kind}_block_size`)) ?? 512);
+  const number_ = (path: string): string => text(join(path, 'dev')) ?? '';
+  const dmUuid = text(join(folder, 'dm/uuid'));
+  return {
+    number,
+    name,
+    path: join(roots.dev, name.replaceAll('!', '/')),
+    sizeSectors: Number(text(join(folder, 'size')) ?? 0),
+    logicalBlockBytes: blockBytes('logical'),
+    physicalBlockBytes: blockBytes('physical'),
+    readOnly: text(join(folder, 'ro')) === '1',
+    partition: isPartition ? { drive: number_(drive), startSector: Number(text(join(folder, 'start')) ?? 0), partUuid: partUuid(folder, udev) } : null,
+    slaves: names(join(folder, 'slaves')).map((slave) => number_(join(folder, 'slaves', slave))).filter((found) => found !== ''),
+    holders: names(join(folder, 'holders')).map((holder) => number_(join(folder, 'holders', holder))).filter((found) => found !== ''),
+    dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: dmUuid ?? '' } : null,
+    wwn: firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev.get('ID_WWN_WITH_EXTENSION'), udev.get('ID_WWN')),
+    serial: firstOf(text(join(drive, 'serial')), text(join(drive, 'device/serial')), udev.get('ID_SERIAL')),
+  };
+}
+
+/** Numbers of all block devices: drives, partitions and what stands on them. */
+export const allBlockNumbers = (roots: SysRoots): readonly string[] => names(join(roots.sys, 'dev/block'));
+
+function firstOf(...values: readonly (string | null | undefined)[]): string | null {
+  return values.find((value) => value !== null && value !== undefined && value !== '') ?? null;
+}
+
+/** udev's database: lines `E:KEY=value` in `b8:3`. */
+function readUdev(roots: SysRoots, number: string): ReadonlyMap<string, string> {
+  const lines = (text(join(roots.udev, `b${number}`)) ?? '').split('\n');
+  return new Map(
+    lines.flatMap((line) => {
+      const match = /^E:([^=]+)=(.*)$/.exec(line);
+      return match === null ? [] : [[match[1] ?? '', match[2] ?? ''] as const];
+    }),
+  );
+}
+
+function partUuid(folder: string, udev: ReadonlyMap<string, string>): string | null {
+  const uevent = /^PARTUUID=(.+)$/m.exec(text(join(folder, 'uevent')) ?? '')?.[1];
+  return firstOf(uevent, udev.get('ID_PART_ENTRY_UUID'));
+}
