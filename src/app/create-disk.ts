@@ -123,7 +123,7 @@ async function takeSpace(tx: Change, request: Request, devices: DeviceMap): Prom
   const sizes = ([512, 4096] as const).filter((blockBytes) => pool.some((device) => device.blockBytes === blockBytes));
   let free = 0;
   for (const blockBytes of sizes) {
-    const allocatable = await tx.writer.allocatableBytes(request.pool, blockBytes, tx.trusted);
+    const allocatable = await tx.writer.allocatableBytes(request.pool, blockBytes, tx.trusted, request.sizeBytes);
     if (allocatable < request.sizeBytes) {
       free = Math.max(free, allocatable);
       continue;

@@ -79,8 +79,9 @@ export interface CatalogReader {
   longestUnowned(pool: string, blockBytes: 512 | 4096): Promise<FreeRun | null>;
   /** The disk of the pool that expired longest ago (ties: lower ID), still has runs, and that no VBD or worker can reach. */
   nextReclaimable(pool: string, blockBytes: 512 | 4096, expiredBy: WallMs): Promise<Disk | null>;
-  /** Bytes that an allocation in the pool could take now. */
-  allocatableBytes(pool: string, blockBytes: 512 | 4096, expiredBy: WallMs): Promise<Bytes>;
+  /** Bytes that an allocation in the pool could take now. Counts no further than `enough`: what it gives may then be less than all
+   *  there is, never less than `enough`; without it the cost is in the number of runs and disks that can be taken. */
+  allocatableBytes(pool: string, blockBytes: 512 | 4096, expiredBy: WallMs, enough?: Bytes): Promise<Bytes>;
 
   /** Rows that can still reach extents: every state but detached. */
   vbds(filter?: { readonly domain?: string; readonly diskId?: DiskId }): Promise<readonly Vbd[]>;

@@ -189,6 +189,11 @@ export function space(check: Check): void {
     assert.equal(await smallest(41), null);
     assert.deepEqual(await catalog.read((reader) => reader.longestUnowned('default', 512)), free(1, 22, 40));
     assert.equal(await catalog.read((reader) => reader.longestUnowned('none', 512)), null);
-    assert.equal(await catalog.read((reader) => reader.allocatableBytes('default', 512, now)), (97 + 2 * 19) * EXTENT);
+    const all = (97 + 2 * 19) * EXTENT;
+    assert.equal(await catalog.read((reader) => reader.allocatableBytes('default', 512, now)), all);
+    for (const enough of [1, 50 * EXTENT, all, all + EXTENT]) {
+      const counted = await catalog.read((reader) => reader.allocatableBytes('default', 512, now, bytes(enough)));
+      assert.ok(counted >= Math.min(enough, all) && counted <= all, `${counted} of ${all}`);
+    }
   });
 }

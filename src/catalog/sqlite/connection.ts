@@ -46,6 +46,20 @@ export class Connection {
     return this.#guard(() => this.#statement(sql).all(...values) as Row[]);
   }
 
+  /** One row after the other, for a caller who may stop before the last. */
+  *each(sql: string, ...values: Value[]): Generator<Row, void> {
+    const rows = this.#guard(() => this.#statement(sql).iterate(...values));
+    try {
+      for (;;) {
+        const next = this.#guard(() => rows.next());
+        if (next.done === true) return;
+        yield next.value as Row;
+      }
+    } finally {
+      rows.return?.();
+    }
+  }
+
   /** Number of rows changed. */
   run(sql: string, ...values: Value[]): number {
     return this.#guard(() => Number(this.#statement(sql).run(...values).changes));

@@ -51,9 +51,17 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
     const row = tx.sql.get(`SELECT * FROM disk WHERE ${reclaimable} ORDER BY expires_at, id LIMIT 1`, pool, blockBytes, expiredBy);
     return row === undefined ? null : diskOf(row);
   },
-  allocatableBytes: async (pool, blockBytes, expiredBy) => {
-    const sums = `SELECT (SELECT total(bytes) FROM unowned WHERE pool = ?1 AND block_bytes = ?2) + (SELECT total(held_bytes) FROM disk WHERE ${reclaimable}) AS bytes`;
-    return bytes(Number(tx.sql.get(sums, pool, blockBytes, expiredBy)?.['bytes'] ?? 0));
+  allocatableBytes: async (pool, blockBytes, expiredBy, enough = bytes(Number.MAX_SAFE_INTEGER)) => {
+    let sum = 0;
+    for (const row of tx.sql.each('SELECT bytes FROM unowned WHERE pool = ? AND block_bytes = ? ORDER BY bytes DESC', pool, blockBytes)) {
+      if (sum >= enough) return bytes(sum);
+      sum += Number(row['bytes']);
+    }
+    for (const row of tx.sql.each(`SELECT held_bytes FROM disk WHERE ${reclaimable} ORDER BY expires_at`, pool, blockBytes, expiredBy)) {
+      if (sum >= enough) return bytes(sum);
+      sum += Number(row['held_bytes']);
+    }
+    return bytes(sum);
   },
 });
 
