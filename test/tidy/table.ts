@@ -26,7 +26,7 @@ export const layers: readonly Layer[] = [
   { name: 'programs', holds: /^src\/host\/(programs|syscalls)\.ts$/, imports: ['base'], node: true, packages: ['koffi'] },
   implementation('catalog/sqlite'),
   implementation('catalog/memory'),
-  implementation('host/linux'),
+  implementation('host/linux', ['koffi']),
   implementation('host/simulated'),
   implementation('datapath/nbd'),
   implementation('datapath/dm'),
