@@ -7,7 +7,8 @@ import type { LinearPiece } from './dm-table.ts';
 import type { Mount } from './mountinfo.ts';
 import type { BlockNode } from './sys-block.ts';
 
-export type FileFacts = { readonly device: string; readonly inode: number; readonly sizeBytes: number };
+/** `filesystem`: the number that its mounts have; differs from the device of stat() on btrfs. */
+export type FileFacts = { readonly device: string; readonly inode: number; readonly sizeBytes: number; readonly filesystem: string };
 /** What a loop device is on. `gone`: what it was on answers no more, so nothing can be below it. */
 export type LoopBacking =
   | { readonly kind: 'file'; readonly file: FileFacts; readonly offsetBytes: number; readonly readOnly: boolean; readonly path: string }
@@ -100,8 +101,8 @@ async function resolveLoop(facts: LayerFacts, loop: LoopBacking, piece: Piece, f
 
 async function resolveFile(facts: LayerFacts, file: FileFacts, range: Omit<Piece, 'number'>, found: Found, depth: number): Promise<void> {
   if (range.count > 0) found.own.push(rangeOf(fileSpace(file), range));
-  found.via.add(filesystemSpace(file.device));
-  await addBelow(facts, facts.filesystemDevice(file.device), found, depth);
+  found.via.add(filesystemSpace(file.filesystem));
+  await addBelow(facts, facts.filesystemDevice(file.filesystem), found, depth);
 }
 
 /** All of each: no place in it is known. */

@@ -1,0 +1,70 @@
+// The host as Linux tells of it. Facts are read anew at each call; the one thing remembered is which files were asked about,
+// because looking at every file that every process has open would be in nobody's interest.
+
+import { realpathSync } from 'node:fs';
+import { deviceNumber } from '../../core/device-number.ts';
+import { statSync } from 'node:fs';
+import type { Host } from '../host.ts';
+import type { Programs } from '../programs.ts';
+import { aliveIsGone, forgetAlive, holdAlive } from './alive.ts';
+import { readBootId } from './clock.ts';
+import { readDevice, writeDevice } from './device-bytes.ts';
+import { inspectPath } from './inspect.ts';
+import { withDevice } from './open-device.ts';
+import { readUsers } from './read-users.ts';
+import { settleDevice } from './settle.ts';
+import { realRoots } from './sys-block.ts';
+import type { SysRoots } from './sys-block.ts';
+import { zeroDevice } from './zero.ts';
+import { constants } from 'node:fs';
+
+export type LinuxHostOptions = {
+  readonly programs: Programs;
+  /** XVD_RUN: holds the pipes that prove who is gone. */
+  readonly runFolder: string;
+  /** XVD_STATE; what it stands on is part of the system. null where there is none. */
+  readonly stateFolder?: string | null;
+  /** Device-mapper devices of xvd by UUID, left out of users(): the catalog tells of them. */
+  readonly isOurDm?: (uuid: string) => boolean;
+  readonly roots?: SysRoots;
+};
+
+/** Files that were asked about and are worth looking for in other processes; far more than any pool has. */
+const REMEMBERED_FILES = 4096;
+
+export function openLinuxHost(options: LinuxHostOptions): Host {
+  const { programs, runFolder, stateFolder = null, isOurDm = () => false, roots = realRoots } = options;
+  const files = new Set<string>();
+  const remember = (path: string): void => {
+    const facts = statSync(path, { throwIfNoEntry: false });
+    if (facts?.isFile() !== true) return;
+    files.add(`${deviceNumber(facts.dev)}:${facts.ino}`);
+    const [oldest] = files;
+    if (files.size > REMEMBERED_FILES && oldest !== undefined) files.delete(oldest);
+  };
+  return {
+    inspect: async (path) => {
+      const facts = await inspectPath({ roots, programs, stateFolder }, path);
+      if (facts.kind === 'file') remember(facts.path);
+      return facts;
+    },
+    users: () => readUsers({ roots, programs, isOurDm, files, ownPid: process.pid, runFolder: realFolder(runFolder) }),
+    verify: (device) => withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined),
+    zero: (device, ranges, progress, signal) => zeroDevice(device, ranges, { roots, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
+    readBytes: (device, range) => readDevice(roots, device, range),
+    writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
+    settle: (device, ranges) => settleDevice({ roots, programs }, device, ranges),
+    holdAlive: (pipe) => holdAlive(runFolder, pipe),
+    aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
+    forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
+    bootId: async () => readBootId(),
+  };
+}
+
+function realFolder(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}

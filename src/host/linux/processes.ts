@@ -1,0 +1,72 @@
+// One pass over /proc: who has block devices, or files that matter, open; and the mounts of every namespace.
+
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { deviceNumber } from '../../core/device-number.ts';
+import { mountsOf } from './read-layers.ts';
+import type { Mount } from './mountinfo.ts';
+
+export type OpenNode = { readonly pid: number; readonly command: string; readonly writable: boolean } & (
+  | { readonly kind: 'block'; readonly number: string }
+  | { readonly kind: 'file'; readonly device: string; readonly inode: number; readonly sizeBytes: number; readonly path: string }
+);
+
+export type ProcessScan = { readonly opens: readonly OpenNode[]; readonly namespaces: readonly (readonly Mount[])[] };
+
+export type ScanOptions = {
+  /** Processes that have a pipe in here open are ours, and are left out. */
+  readonly runFolder: string;
+  readonly ownPid: number;
+  /** Regular files that matter: `DEV:INODE`. */
+  readonly files: ReadonlySet<string>;
+};
+
+export function scanProcesses(options: ScanOptions): ProcessScan {
+  const namespaces = new Map<string, readonly Mount[]>();
+  const opens: OpenNode[] = [];
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const namespace = quietly(() => readlinkSync(`/proc/${pid}/ns/mnt`));
+    if (namespace !== null && !namespaces.has(namespace)) namespaces.set(namespace, mountsOf(pid));
+    if (Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options));
+  }
+  return { opens, namespaces: [...namespaces.values()] };
+}
+
+function opensOf(pid: string, { runFolder, files }: ScanOptions): readonly OpenNode[] {
+  const found: OpenNode[] = [];
+  let command: string | null = null;
+  for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+    const place = `/proc/${pid}/fd/${fd}`;
+    const target = quietly(() => readlinkSync(place));
+    if (target === null || !target.startsWith('/')) continue;
+    const facts = quietly(() => statSync(place));
+    if (facts === null) continue;
+    if (facts.isFIFO() && target.startsWith(`${runFolder}/`)) return [];
+    const device = deviceNumber(facts.dev);
+    const matters = facts.isBlockDevice() || (facts.isFile() && files.has(`${device}:${facts.ino}`));
+    const flags = matters ? openFlags(pid, fd) : null;
+    if (flags === null) continue;
+    command ??= quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? '?';
+    const head = { pid: Number(pid), command, writable: (flags & 3) !== 0 };
+    found.push(facts.isBlockDevice() ? { ...head, kind: 'block', number: deviceNumber(facts.rdev) } : { ...head, kind: 'file', device, inode: facts.ino, sizeBytes: facts.size, path: target });
+  }
+  return found;
+}
+
+const O_PATH = 0o10000000;
+
+/** null: closed in between, or opened as a name only. What can't be read counts as a writer. */
+function openFlags(pid: string, fd: string): number | null {
+  const info = quietly(() => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'));
+  if (info === null) return null;
+  const flags = Number.parseInt(/^flags:\s+([0-7]+)/m.exec(info)?.[1] ?? '2', 8);
+  return (flags & O_PATH) !== 0 ? null : flags;
+}
+
+function quietly<T>(body: () => T): T | null {
+  try {
+    return body();
+  } catch {
+    return null;
+  }
+}

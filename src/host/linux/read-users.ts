@@ -1,0 +1,123 @@
+// Everybody on this host who uses sectors, as the kernel tells now: mounts of every namespace, swap, holders, loop devices and
+// processes. What can't be resolved counts as a writer of all that it may stand on.
+
+import { readFileSync } from 'node:fs';
+import { sectors } from '../../base/units.ts';
+import type { Footprint, SectorUser } from '../../core/types.ts';
+import type { Programs } from '../programs.ts';
+import { driveSpace, filesystemSpace, footprintBelow, footprintOfFile, footprintOfNode } from './layers.ts';
+import { parseSwaps } from './swaps.ts';
+import type { Mount } from './mountinfo.ts';
+import { scanProcesses } from './processes.ts';
+import type { OpenNode, ScanOptions } from './processes.ts';
+import { blockNumberOf, readLayers } from './read-layers.ts';
+import type { Layers } from './read-layers.ts';
+import { allBlockNumbers } from './sys-block.ts';
+import type { SysRoots } from './sys-block.ts';
+
+export type UsersOptions = ScanOptions & {
+  readonly roots: SysRoots;
+  readonly programs: Programs;
+  /** Device-mapper devices of xvd, by UUID: VBDs, which the catalog tells of. */
+  readonly isOurDm: (uuid: string) => boolean;
+};
+
+export async function readUsers(options: UsersOptions): Promise<readonly SectorUser[]> {
+  const { opens, namespaces } = scanProcesses(options);
+  const layers = readLayers(options.roots, options.programs);
+  for (const mounts of namespaces) layers.addMounts(mounts);
+  const footprints = new Map<string, Promise<Footprint>>();
+  const ofNode = (number: string): Promise<Footprint> => {
+    const known = footprints.get(number) ?? footprintOfNode(layers, number);
+    footprints.set(number, known);
+    return known;
+  };
+  const users = [
+    ...(await mountUsers(options, layers, namespaces.flat(), ofNode)),
+    ...(await swapUsers(layers, ofNode)),
+    ...(await stackUsers(options, layers)),
+    ...(await processUsers(layers, opens, ofNode)),
+  ];
+  return users;
+}
+
+/** A filesystem that is writable writes even where all its mounts are read-only: its own state decides. */
+async function mountUsers(options: UsersOptions, layers: Layers, mounts: readonly Mount[], ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+  const withoutDevice = typesWithoutDevice();
+  const seen = new Map<string, SectorUser>();
+  for (const mount of mounts) {
+    const key = `${mount.number} ${mount.mountPoint}`;
+    if (seen.has(key)) continue;
+    const devices = layers.filesystemDevice(mount.number).filter((number) => layers.node(number) !== null);
+    const unresolved = devices.length === 0 && !withoutDevice.has(mount.type) && !isFileBacked(mount);
+    if (devices.length === 0 && !unresolved) continue;
+    const footprint = unresolved ? everything(options, layers) : merge(await Promise.all(devices.map(ofNode)));
+    seen.set(key, { kind: 'mount', name: mount.mountPoint, mode: mount.superWritable || unresolved ? 'w' : 'r', footprint, carries: filesystemSpace(mount.number) });
+  }
+  return [...seen.values()];
+}
+
+/** FUSE, overlay and their like: what they stand on is somebody else's, told by itself. */
+const isFileBacked = ({ type }: Mount): boolean => type.startsWith('fuse.') || type === 'fuse' || type === 'overlay';
+
+function typesWithoutDevice(): ReadonlySet<string> {
+  const lines = readFileSync('/proc/filesystems', 'utf8').split('\n');
+  const types = new Set(lines.filter((line) => line.startsWith('nodev\t')).map((line) => line.slice(6).trim()));
+  for (const stacked of ['btrfs', 'zfs', 'bcachefs']) types.delete(stacked);
+  return types;
+}
+
+function everything(options: UsersOptions, layers: Layers): Footprint {
+  const drives = allBlockNumbers(options.roots).flatMap((number) => {
+    const node = layers.node(number);
+    return node === null || node.partition !== null ? [] : [{ space: driveSpace(number), startSector: sectors(0), sectors: sectors(node.sizeSectors) }];
+  });
+  return { own: drives, below: [] };
+}
+
+function merge(footprints: readonly Footprint[]): Footprint {
+  return {
+    own: footprints.flatMap(({ own }) => own),
+    below: footprints.flatMap(({ below }) => below),
+    via: footprints.flatMap(({ via }) => via ?? []),
+  };
+}
+
+async function swapUsers(layers: Layers, ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+  const users: SectorUser[] = [];
+  for (const { path, isFile } of parseSwaps(readFileSync('/proc/swaps', 'utf8'))) {
+    const number = isFile ? null : blockNumberOf(path);
+    const file = isFile ? layers.file(path) : null;
+    const footprint = number !== null ? await ofNode(number) : file !== null ? await footprintOfFile(layers, file) : null;
+    if (footprint !== null) users.push({ kind: 'swap', name: path, mode: 'w', footprint });
+  }
+  return users;
+}
+
+/** What the kernel stacked on other devices: a loop device on its file, device-mapper, RAID and LVM on their parts. */
+async function stackUsers({ roots, isOurDm }: UsersOptions, layers: Layers): Promise<SectorUser[]> {
+  const users: SectorUser[] = [];
+  for (const number of allBlockNumbers(roots)) {
+    const node = layers.node(number);
+    if (node === null || node.partition !== null || isOurDm(node.dm?.uuid ?? '')) continue;
+    const loop = layers.loop(number);
+    if (loop === null && node.slaves.length === 0) continue;
+    const footprint = await footprintBelow(layers, number);
+    const mode = (loop !== null && loop.kind !== 'gone' && loop.readOnly) || node.readOnly ? 'r' : 'w';
+    const name = node.dm === null ? node.path : `/dev/mapper/${node.dm.name}`;
+    users.push({ kind: loop === null ? 'holder' : 'loop', name: loop === null ? name : `${node.path} on ${loop.path}`, mode, footprint, carries: driveSpace(number) });
+  }
+  return users;
+}
+
+async function processUsers(layers: Layers, opens: readonly OpenNode[], ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+  const users = new Map<string, SectorUser>();
+  for (const open of opens) {
+    const mode = open.writable ? 'w' : 'r';
+    const key = `${open.pid} ${mode} ${open.kind === 'block' ? open.number : `${open.device} ${open.inode}`}`;
+    if (users.has(key)) continue;
+    const footprint = open.kind === 'block' ? await ofNode(open.number) : await footprintOfFile(layers, { ...open, filesystem: layers.file(open.path)?.filesystem ?? open.device });
+    users.set(key, { kind: 'process', name: `${open.command} (pid ${open.pid})`, mode, footprint });
+  }
+  return [...users.values()];
+}

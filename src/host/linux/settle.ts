@@ -1,0 +1,126 @@
+// Steps 2 and 3 of the fence: what was written in the ranges has reached the device, and no page cache of any node over them
+// holds a page. Dropping pages can silently do nothing, so the kernel is asked, on each node; without its word there is no
+// proof. Only the ranges are written back: neighbours are not waited for.
+
+import { closeSync, constants, openSync } from 'node:fs';
+import { XvdError } from '../../base/error.ts';
+import { MIB, SECTOR_BYTES } from '../../base/units.ts';
+import type { Footprint, PlanDevice, SectorRange } from '../../core/types.ts';
+import type { ByteRange } from '../host.ts';
+import type { Programs } from '../programs.ts';
+import { cachedPages, dropRange, flushNode, syncRange, writeBackRange } from './kernel-calls.ts';
+import { fileSpace, footprintOfFile, footprintOfNode } from './layers.ts';
+import { withDevice } from './open-device.ts';
+import { readLayers } from './read-layers.ts';
+import type { Layers } from './read-layers.ts';
+import { allBlockNumbers } from './sys-block.ts';
+import type { SysRoots } from './sys-block.ts';
+
+export type SettleOptions = { readonly roots: SysRoots; readonly programs: Programs };
+
+/** A node or file over the ranges, and where on it they lie. */
+type Place = { readonly path: string; readonly kind: 'block' | 'file'; readonly ranges: readonly Range[] };
+type Range = { readonly offset: number; readonly length: number };
+
+/** A page that another process holds for a moment is let go soon; each round drops more around the range. */
+const ROUNDS = 5;
+/** The largest piece of cache that may straddle the edge of a range. */
+const FOLIO_BYTES = 4 * MIB;
+
+export async function settleDevice(options: SettleOptions, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
+  if (ranges.length === 0) return;
+  await withDevice(options.roots, device, constants.O_RDONLY, async ({ handle, number }) => {
+    const own = ranges.map(({ offsetBytes, lengthBytes }) => ({ offset: offsetBytes as number, length: lengthBytes as number }));
+    const layers = readLayers(options.roots, options.programs);
+    const { above, below } = await placesAround(options, layers, device, number, own);
+    for (const place of above) await settlePlace(place, false);
+    await settlePlace({ path: `/proc/self/fd/${handle.fd}`, kind: device.kind, ranges: own }, true);
+    for (const place of below) await settlePlace(place, true);
+  });
+}
+
+/** Nodes that show the same sectors: those that stand on the device come first, those that it stands on last. */
+async function placesAround({ roots }: SettleOptions, layers: Layers, device: PlanDevice, number: string | null, ranges: readonly Range[]): Promise<{ above: readonly Place[]; below: readonly Place[] }> {
+  const file = number === null ? layers.file(device.path) : null;
+  const footprint = number !== null ? await footprintOfNode(layers, number) : file === null ? { own: [], below: [] } : await footprintOfFile(layers, file);
+  const above: Place[] = [];
+  const below: Place[] = [];
+  for (const other of allBlockNumbers(roots)) {
+    const node = layers.node(other);
+    if (node === null || other === number || node.sizeSectors === 0) continue;
+    const places = shared(footprint, await footprintOfNode(layers, other), ranges);
+    if (places.length > 0) (isBelow(footprint, other) ? below : above).push({ path: node.path, kind: 'block', ranges: places });
+  }
+  const loop = number === null ? null : layers.loop(number);
+  if (loop?.kind === 'file') {
+    const behind = footprint.own.find((range) => range.space === fileSpace(loop.file));
+    if (behind !== undefined) below.push({ path: loop.path, kind: 'file', ranges: ranges.map(({ offset, length }) => ({ offset: offset + loop.offsetBytes, length })) });
+  }
+  return { above, below };
+}
+
+const isBelow = (footprint: Footprint, number: string): boolean => (footprint.own[0]?.space ?? '') !== `drive:${number}` && footprint.own.some((range) => range.space === `drive:${number}`);
+
+/** The ranges of one device as they lie on another, through every space that both are in. */
+function shared(one: Footprint, other: Footprint, ranges: readonly Range[]): readonly Range[] {
+  const found = new Map<string, Range>();
+  for (const here of one.own) {
+    for (const there of other.own.filter((range) => range.space === here.space)) {
+      for (const range of ranges) {
+        const translated = translate(range, here, there);
+        if (translated !== null) found.set(`${translated.offset} ${translated.length}`, translated);
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+function translate({ offset, length }: Range, here: SectorRange, there: SectorRange): Range | null {
+  const toSpace = (here.startSector - (here.atSector ?? 0)) * SECTOR_BYTES;
+  const [hereStart, hereEnd] = edges(here);
+  const [thereStart, thereEnd] = edges(there);
+  const start = Math.max(offset + toSpace, hereStart, thereStart);
+  const end = Math.min(offset + length + toSpace, hereEnd, thereEnd);
+  if (start >= end) return null;
+  return { offset: start - (there.startSector - (there.atSector ?? 0)) * SECTOR_BYTES, length: end - start };
+}
+
+const edges = (range: SectorRange): readonly [number, number] => [range.startSector * SECTOR_BYTES, (range.startSector + range.sectors) * SECTOR_BYTES];
+
+async function settlePlace({ path, kind, ranges }: Place, flushes: boolean): Promise<void> {
+  const fd = openPlace(path, flushes);
+  try {
+    for (const range of ranges) await settleRange(fd.number, fd.writable, path, kind, range);
+  } finally {
+    closeSync(fd.number);
+  }
+}
+
+function openPlace(path: string, flushes: boolean): { number: number; writable: boolean } {
+  try {
+    if (flushes) return { number: openSync(path, constants.O_RDWR), writable: true };
+  } catch {
+    // Read-only: nothing of ours can be dirty in it, but pages can be there.
+  }
+  try {
+    return { number: openSync(path, constants.O_RDONLY), writable: false };
+  } catch (error) {
+    throw new XvdError('FENCE_UNPROVED', `${path} shows the same sectors, and can't be asked what it caches: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function settleRange(fd: number, writable: boolean, path: string, kind: Place['kind'], { offset, length }: Range): Promise<void> {
+  const writtenBack = (await writeBackRange(fd, offset, length)) && (!writable || (await syncRange(fd, offset, length)));
+  if (!writtenBack) throw new XvdError('DEVICE_FAILED', `${path} did not take what was written to bytes ${offset}+${length}`);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const around = round === 0 ? 0 : FOLIO_BYTES;
+    const start = Math.max(0, offset - around);
+    if (around > 0) await writeBackRange(fd, start, length + 2 * around);
+    await dropRange(fd, start, offset - start + length + around);
+    if (round === ROUNDS - 2 && kind === 'block') await flushNode(fd);
+    const pages = cachedPages(fd, offset, length);
+    if (pages === 0) return;
+    if (pages === null) throw new XvdError('FENCE_UNPROVED', `the kernel does not tell what ${path} caches`);
+  }
+  throw new XvdError('FENCE_UNPROVED', `${path} still caches pages of bytes ${offset}+${length}`);
+}

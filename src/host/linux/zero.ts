@@ -1,0 +1,85 @@
+// Makes ranges read as zeros for certain, durably. Never a bare discard. On block devices markers are written first and their
+// places are read back from the device last: a device that only claims to have written zeros is found out, and written in full.
+
+import { constants } from 'node:fs';
+import { XvdError } from '../../base/error.ts';
+import { bytes, MIB, roundDown } from '../../base/units.ts';
+import type { Bytes } from '../../base/units.ts';
+import type { PlanDevice } from '../../core/types.ts';
+import type { ByteRange } from '../host.ts';
+import { readAround, writeFully } from './device-bytes.ts';
+import { FALLOC, fallocate, zeroOutBlocks } from './kernel-calls.ts';
+import { withDevice } from './open-device.ts';
+import type { OpenDevice } from './open-device.ts';
+import type { SysRoots } from './sys-block.ts';
+
+/** One step: short enough to be stopped, and to tell progress, between two. */
+const STEP_BYTES = 64 * MIB;
+const PLAIN_STEP_BYTES = 4 * MIB;
+const MARKER_BYTES = 4096;
+const MARKERS_PER_STEP = 4;
+
+export type ZeroOptions = { readonly roots: SysRoots; readonly progress?: (doneBytes: Bytes) => void; readonly signal?: AbortSignal };
+
+export async function zeroDevice(device: PlanDevice, ranges: readonly ByteRange[], { roots, progress, signal }: ZeroOptions): Promise<void> {
+  await withDevice(roots, device, constants.O_RDWR | constants.O_DIRECT, async (opened) => {
+    let doneBytes = 0;
+    for (const step of steps(ranges)) {
+      signal?.throwIfAborted();
+      await zeroStep(device, opened, step);
+      doneBytes += step.lengthBytes;
+      progress?.(bytes(doneBytes));
+    }
+    await opened.handle.sync();
+  });
+}
+
+function* steps(ranges: readonly ByteRange[]): Generator<ByteRange> {
+  for (const { offsetBytes, lengthBytes } of ranges) {
+    for (let done = 0; done < lengthBytes; done += STEP_BYTES) {
+      yield { offsetBytes: bytes(offsetBytes + done), lengthBytes: bytes(Math.min(STEP_BYTES, lengthBytes - done)) };
+    }
+  }
+}
+
+async function zeroStep(device: PlanDevice, opened: OpenDevice, step: ByteRange): Promise<void> {
+  const { fd } = opened.handle;
+  const places = samples(step);
+  if (device.kind === 'file') {
+    const done = (await fallocate(fd, FALLOC.zeroRange | FALLOC.keepSize, step.offsetBytes, step.lengthBytes)) || (await fallocate(fd, FALLOC.punchHole | FALLOC.keepSize, step.offsetBytes, step.lengthBytes));
+    if (done && (await readsAsZeros(device, opened, places))) return;
+  } else {
+    for (const place of places) await writeFully(opened.handle, marker(place.lengthBytes), place.offsetBytes);
+    await opened.handle.datasync();
+    const done = await zeroOutBlocks(fd, step.offsetBytes, step.lengthBytes);
+    if (done) await opened.handle.datasync();
+    if (done && (await readsAsZeros(device, opened, places))) return;
+  }
+  await writeZeros(opened, step);
+  await opened.handle.datasync();
+  if (!(await readsAsZeros(device, opened, places))) throw new XvdError('DEVICE_FAILED', `${device.path} does not keep the zeros that were written at byte ${step.offsetBytes}`);
+}
+
+async function writeZeros({ handle }: OpenDevice, { offsetBytes, lengthBytes }: ByteRange): Promise<void> {
+  for (let done = 0; done < lengthBytes; done += PLAIN_STEP_BYTES) {
+    await writeFully(handle, new Uint8Array(Math.min(PLAIN_STEP_BYTES, lengthBytes - done)), offsetBytes + done);
+  }
+}
+
+/** First, last, and between them. */
+function samples({ offsetBytes, lengthBytes }: ByteRange): readonly ByteRange[] {
+  const size = Math.min(MARKER_BYTES, lengthBytes);
+  const gap = lengthBytes - size;
+  const offsets = Array.from({ length: MARKERS_PER_STEP }, (_, index) => offsetBytes + roundDown((gap * index) / (MARKERS_PER_STEP - 1), 512));
+  return [...new Set(offsets)].map((offset) => ({ offsetBytes: bytes(offset - (offset % 512)), lengthBytes: bytes(size) }));
+}
+
+/** Anything but zeros. */
+const marker = (lengthBytes: number): Uint8Array => new Uint8Array(lengthBytes).fill(0xa5);
+
+async function readsAsZeros(device: PlanDevice, opened: OpenDevice, places: readonly ByteRange[]): Promise<boolean> {
+  for (const place of places) {
+    if ((await readAround(opened, device.path, place)).some((byte) => byte !== 0)) return false;
+  }
+  return true;
+}
