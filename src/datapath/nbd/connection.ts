@@ -1,0 +1,92 @@
+// The program of one connection: a client's socket on descriptors 0 and 1, the write end of the VBD's pipe on 3, the
+// VBD's devices from 4 on, the folder of the VBD as its argument. It ends with its client, and answers to nobody else.
+
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { limits } from '../../base/limits.ts';
+import type { VbdPlan } from '../../core/types.ts';
+import { openSyscalls } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { serveRequests, socketOf } from './serve-requests.ts';
+import type { Socket } from './serve-requests.ts';
+import { makeStaging, STAGING_BYTES } from './staging.ts';
+import { openVbdIo } from './vbd-io.ts';
+import { FLAG } from './wire/constants.ts';
+import { startHandshake } from './wire/handshake.ts';
+import type { Export, Negotiated } from './wire/handshake.ts';
+import { makeWrittenPage, writtenPageBytes } from './written-page.ts';
+import type { WrittenPage } from './written-page.ts';
+
+const FIRST_DEVICE_FD = 4;
+
+function main(folder: string): void {
+  const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
+  const syscalls = openSyscalls();
+  const shared = mapWritten(join(folder, 'written'), plan.segments.length, syscalls);
+  const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
+  const io = openVbdIo({
+    plan,
+    fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
+    syscalls,
+    written: shared ?? makeWrittenPage(new ArrayBuffer(writtenPageBytes(plan.segments.length)), plan.segments.length),
+    staging: direct === null ? null : makeStaging(direct),
+  });
+  const minimumBytes = direct === null ? 1 : plan.blockBytes;
+  const socket = socketOf(0, 1);
+  const agreed = negotiate(socket, exportOf(plan, minimumBytes, shared !== null));
+  if (agreed === null) return;
+  serveRequests(socket, io, { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes }, agreed.negotiated.structured, agreed.rest);
+}
+
+function mapWritten(path: string, segments: number, syscalls: Syscalls | null): WrittenPage | null {
+  const fd = openSync(path, 'r+');
+  try {
+    const memory = syscalls?.mapShared(fd, writtenPageBytes(segments)) ?? null;
+    return memory === null ? null : makeWrittenPage(memory, segments);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Several connections are offered only where a flush on one covers the writes of all: with the shared page. */
+function exportOf(plan: VbdPlan, minimumBytes: number, shared: boolean): Export {
+  const writable = FLAG.SEND_TRIM | FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO | FLAG.SEND_FUA;
+  const flags = FLAG.HAS_FLAGS | FLAG.SEND_FLUSH | FLAG.SEND_DF | FLAG.SEND_CACHE | (shared ? FLAG.CAN_MULTI_CONN : 0);
+  return {
+    name: plan.exportName,
+    description: 'xvd',
+    sizeBytes: plan.sizeBytes,
+    transmissionFlags: flags | (plan.mode === 'r' ? FLAG.READ_ONLY : writable),
+    blockSizes: [minimumBytes, 4096, limits.nbdRequestBytes],
+    contexts: [],
+  };
+}
+
+function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; rest: Uint8Array } | null {
+  const handshake = startHandshake(exported);
+  const send = (data: Uint8Array): void => socket.write(Buffer.from(data.buffer, data.byteOffset, data.length), 0, data.length);
+  send(handshake.greeting);
+  const input = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
+  for (let end = 0; ; ) {
+    const count = socket.read(input, end, input.length - end);
+    if (count === 0) return null;
+    end += count;
+    const { consumed, output, next } = handshake.step(input.subarray(0, end));
+    if (output.length > 0) send(Buffer.concat(output));
+    if (next === 'end') return null;
+    if (next !== 'more') return { negotiated: next.go, rest: Uint8Array.from(input.subarray(consumed, end)) };
+    input.copyWithin(0, consumed, end);
+    end -= consumed;
+  }
+}
+
+try {
+  main(process.argv[2] ?? '.');
+} catch (error) {
+  // A client that went away mid-answer is no failure; everything else goes to the log of the VBD.
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EPIPE' && code !== 'ECONNRESET') {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,95 @@
+// The folder of one served VBD in XVD_RUN, `vbd/GENERATION`: what a connection process is given, and what a later daemon
+// finds to take over. Nothing in it is trusted to prove that a process is gone but the pipe.
+
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { XvdError } from '../../base/error.ts';
+import type { Generation, VbdPlan } from '../../core/types.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+
+/** sun_path of Linux has 108 bytes with its end. */
+const SOCKET_PATH_BYTES = 107;
+
+export type VbdFolder = {
+  readonly path: string;
+  readonly socket: string;
+  readonly plan: string;
+  readonly alive: string;
+  readonly written: string;
+  readonly log: string;
+  readonly processes: string;
+};
+
+export function vbdFolder(runFolder: string, generation: Generation): VbdFolder {
+  const path = join(runFolder, 'vbd', String(generation));
+  return { path, socket: join(path, 'nbd.sock'), plan: join(path, 'plan.json'), alive: join(path, 'alive'), written: join(path, 'written'), log: join(path, 'log'), processes: join(path, 'processes') };
+}
+
+export function makeFolder(folder: VbdFolder, plan: VbdPlan, writtenBytes: number, syscalls: Syscalls | null): void {
+  if (Buffer.byteLength(folder.socket) > SOCKET_PATH_BYTES) {
+    throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${folder.socket}`, { fix: 'Set XVD_RUN to a shorter path.' });
+  }
+  mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
+  writeFileSync(folder.plan, JSON.stringify(plan), { mode: 0o600 });
+  if (!existsSync(folder.written)) writeFileSync(folder.written, new Uint8Array(writtenBytes), { mode: 0o600 });
+  if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
+}
+
+function makePipe(path: string, syscalls: Syscalls | null): void {
+  if (syscalls === null) return void execFileSync('mkfifo', ['-m', '600', path]);
+  const result = syscalls.mkfifo(path, 0o600);
+  if (result < 0) throw new XvdError('NOT_SUPPORTED', `no pipe can be made at ${path} (error ${-result})`, { fix: 'Set XVD_RUN to a folder of a local filesystem.' });
+}
+
+export const removeFolder = (folder: VbdFolder): void => rmSync(folder.path, { recursive: true, force: true });
+
+export function generationsIn(runFolder: string): Generation[] {
+  const parent = join(runFolder, 'vbd');
+  if (!existsSync(parent)) return [];
+  return readdirSync(parent).flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+}
+
+/** End of file on the pipe: no process has its write end. */
+export function pipeIsGone(path: string): boolean {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return readsEnd(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function readsEnd(fd: number): boolean {
+  try {
+    return readSync(fd, new Uint8Array(1)) === 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return false;
+    throw error;
+  }
+}
+
+/** Field 22 of /proc/PID/stat; null when there is no such process. */
+export function startTicksOf(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  } catch {
+    return null;
+  }
+}
+
+export function recordProcess(folder: VbdFolder, pid: number): void {
+  const ticks = startTicksOf(pid);
+  if (ticks !== null) writeFileSync(join(folder.processes, String(pid)), String(ticks), { mode: 0o600 });
+}
+
+export const forgetProcess = (folder: VbdFolder, pid: number): void => rmSync(join(folder.processes, String(pid)), { force: true });
+
+/** Processes that are still the ones recorded: a pid that was used again is not. */
+export function livingProcesses(folder: VbdFolder): number[] {
+  if (!existsSync(folder.processes)) return [];
+  return readdirSync(folder.processes)
+    .map(Number)
+    .filter((pid) => Number(readFileSync(join(folder.processes, String(pid)), 'latin1')) === startTicksOf(pid));
+}

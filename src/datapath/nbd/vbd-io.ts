@@ -1,0 +1,113 @@
+// Reads and writes of one VBD on its devices, through the descriptors that the daemon opened. Blocking, as its process is.
+// What was written since the last flush is kept as ranges, so that a flush waits for them and for no neighbour's pages.
+
+import { fdatasyncSync, readSync, writeSync } from 'node:fs';
+import { XvdError } from '../../base/error.ts';
+import { eachPiece, makeMap } from '../../core/extent-map.ts';
+import type { VbdPlan } from '../../core/types.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import type { Staging } from './staging.ts';
+import type { WrittenPage } from './written-page.ts';
+
+export type VbdIo = {
+  /** Fills `length` bytes of the buffer from `at`. */
+  read(offset: number, buffer: Buffer, at: number, length: number): void;
+  write(offset: number, buffer: Buffer, at: number, length: number): void;
+  /** false = it would be no faster than writing, which the caller asked not to do. */
+  zero(offset: number, length: number, how: { readonly mayPunch: boolean; readonly fastOnly: boolean }): boolean;
+  /** Durable on every device: all that any connection of the VBD had written when it was called. */
+  flush(): void;
+};
+
+export type VbdIoOptions = {
+  readonly plan: VbdPlan;
+  /** Of plan.devices, in their order. */
+  readonly fds: readonly number[];
+  readonly syscalls: Syscalls | null;
+  readonly written: WrittenPage;
+  /** For devices that are open for direct I/O; null = through the page cache. */
+  readonly staging: Staging | null;
+};
+
+const ZEROES = Buffer.alloc(1024 * 1024);
+
+export function openVbdIo({ plan, fds, syscalls, written, staging }: VbdIoOptions): VbdIo {
+  const map = makeMap(plan.segments);
+  const fdOf = (deviceIndex: number): number => {
+    const fd = fds[deviceIndex];
+    if (fd === undefined) throw new RangeError(`no descriptor for device ${deviceIndex}`);
+    return fd;
+  };
+  const zeroPiece = (fd: number, deviceOffset: number, length: number, mayPunch: boolean, fastOnly: boolean): boolean => {
+    const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
+    if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
+    if (fastOnly) return false;
+    for (let done = 0; done < length; done += ZEROES.length) {
+      const part = Math.min(ZEROES.length, length - done);
+      if (staging === null) writeAll(fd, ZEROES, 0, part, deviceOffset + done);
+      else staging.write(fd, ZEROES, 0, part, deviceOffset + done);
+    }
+    return true;
+  };
+  return {
+    read(offset, buffer, at, length) {
+      eachPiece(map, offset, length, (device, deviceOffset, inside, piece) => {
+        if (staging === null) readAll(fdOf(device), buffer, at + inside, piece, deviceOffset);
+        else staging.read(fdOf(device), buffer, at + inside, piece, deviceOffset);
+      });
+    },
+    write(offset, buffer, at, length) {
+      eachPiece(map, offset, length, (device, deviceOffset, inside, piece, segment) => {
+        try {
+          if (staging === null) writeAll(fdOf(device), buffer, at + inside, piece, deviceOffset);
+          else staging.write(fdOf(device), buffer, at + inside, piece, deviceOffset);
+        } finally {
+          written.mark(segment);
+        }
+      });
+    },
+    zero(offset, length, { mayPunch, fastOnly }) {
+      let done = true;
+      eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => {
+        if (!done) return;
+        done = zeroPiece(fdOf(device), deviceOffset, piece, mayPunch, fastOnly);
+        written.mark(segment);
+      });
+      return done;
+    },
+    flush() {
+      if (written.poisoned()) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');
+      try {
+        written.flushEach((segment) => syncSegment(plan, fdOf, syscalls, segment));
+      } catch (error) {
+        // The kernel tells a write-back error once: from here on no flush may succeed.
+        written.poison();
+        throw error;
+      }
+    },
+  };
+}
+
+function syncSegment(plan: VbdPlan, fdOf: (index: number) => number, syscalls: Syscalls | null, index: number): void {
+  const segment = plan.segments[index];
+  if (segment === undefined) return;
+  const fd = fdOf(segment.deviceIndex);
+  if (syscalls === null) return fdatasyncSync(fd);
+  const result = syscalls.syncRange(fd, segment.offsetBytes, segment.lengthBytes);
+  if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
+}
+
+/** A short read or write is repeated from where it ended; the end of a device inside a VBD is a device that shrank. */
+export function readAll(fd: number, buffer: Buffer, at: number, length: number, position: number): void {
+  for (let done = 0; done < length; ) {
+    const count = readSync(fd, buffer, at + done, length - done, position + done);
+    if (count === 0) throw new XvdError('DEVICE_FAILED', 'the device ends inside the VBD');
+    done += count;
+  }
+}
+
+export function writeAll(fd: number, buffer: Buffer, at: number, length: number, position: number): void {
+  for (let done = 0; done < length; ) done += writeSync(fd, buffer, at + done, length - done, position + done);
+}
