@@ -69,21 +69,21 @@ const unowned = 'SELECT * FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
 /** In the words of the partial index disk_reclaimable. */
 const reclaimable = 'pool = ?1 AND block_bytes = ?2 AND expires_at <= ?3 AND held_bytes > 0 AND reachers = 0';
 
-const owned = `SELECT run.device_id AS id, total(run.count) AS held, total(run.count * run.clean) AS clean,
-    total(run.count * (disk.expires_at IS NOT NULL AND disk.expires_at <= ?1 AND disk.reachers = 0)) AS reclaimable,
-    total(run.count * (disk.expires_at IS NOT NULL AND disk.expires_at <= ?1 AND disk.reachers > 0)) AS reserved
-  FROM run JOIN disk ON disk.id = run.disk_id GROUP BY run.device_id`;
+/** By the order of IDs, in which the runs lie too: through the index on expiries every disk would be somewhere else. */
+const ended = `SELECT run.device_id AS id, total(run.count * (disk.reachers = 0)) AS reclaimable, total(run.count * (disk.reachers > 0)) AS reserved
+  FROM disk CROSS JOIN run ON run.disk_id = disk.id WHERE +disk.expires_at <= ? GROUP BY run.device_id`;
 
 function usage(tx: Transaction, now: number): ReadonlyMap<DeviceId, DeviceUsage> {
   const byDevice = (sql: string, ...values: number[]): Map<number, Row> => new Map(tx.sql.all(sql, ...values).map((row) => [Number(row['id']), row]));
-  const held = byDevice(owned, now);
+  const held = byDevice('SELECT device_id AS id, total(count) AS held, total(count * clean) AS clean FROM run GROUP BY device_id');
+  const over = byDevice(ended, now);
   const free = byDevice('SELECT device_id AS id, total(count) AS held, total(count * clean) AS clean FROM unowned GROUP BY device_id');
   const bad = byDevice('SELECT device_id AS id, total(count) AS held FROM bad GROUP BY device_id');
   const entries = tx.sql.all('SELECT id, extent_bytes FROM device ORDER BY id').map((row): [DeviceId, DeviceUsage] => {
     const id = Number(row['id']);
     const inBytes = (from: Map<number, Row>, name: string): Bytes => bytes(Number(from.get(id)?.[name] ?? 0) * Number(row['extent_bytes']));
-    const reclaimableBytes = inBytes(held, 'reclaimable');
-    const reservedBytes = inBytes(held, 'reserved');
+    const reclaimableBytes = inBytes(over, 'reclaimable');
+    const reservedBytes = inBytes(over, 'reserved');
     return [
       id,
       {

@@ -1,0 +1,138 @@
+// The catalog of a pool of 1 PiB (16,000,000 extents, 1,000,000 disks, 3,000,000 runs) beside one of 1,000 disks. Each command is
+// run in this process through its use case, in turn with one bare durable insert into another SQLite file on the same disk.
+// `node bench/catalog.bench.ts [FOLDER]`: where the two files lie (a folder of its own there), else the system's folder for such.
+
+import { spawnSync } from 'node:child_process';
+import { randomInt, randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+import { createDisk } from '../src/app/create-disk.ts';
+import { deleteDisk } from '../src/app/delete-disk.ts';
+import { extentsOf } from '../src/app/extents-of.ts';
+import { listDisks } from '../src/app/list-disks.ts';
+import { refreshDisk } from '../src/app/refresh-disk.ts';
+import { restoreDisk } from '../src/app/restore-disk.ts';
+import { showDisk } from '../src/app/show-disk.ts';
+import type { CatalogSystem } from '../src/app/system.ts';
+import type { Clock } from '../src/base/clock.ts';
+import { MIB, wallMs } from '../src/base/units.ts';
+import { buildPetabyte, isExpired } from '../src/catalog/sqlite/fixture-petabyte.ts';
+import { openSqliteCatalog } from '../src/catalog/sqlite/open.ts';
+
+const ROUNDS = 600;
+const SIZES = [1_000, 1_000_000];
+const LIMITS = { median: 2, p99: 3, growth: 1.3, list: 3, rssMb: 300 };
+
+const clock: Clock = {
+  read: () => ({ wallMs: wallMs(Date.now()), bootId: 'bench', sinceBootMs: performance.timeOrigin + performance.now(), synchronised: true }),
+};
+const random = { uuid: () => randomUUID(), integer: (limit: number) => randomInt(limit) };
+
+type Figures = { readonly medianMs: number; readonly p99Ms: number; readonly bareMedianMs: number; readonly bareP99Ms: number };
+type Job = { readonly name: string; readonly run: (system: CatalogSystem, round: number) => Promise<unknown> };
+
+/** The n-th of the disks of that kind, jumping about; each is used once. */
+function pick(disks: number, expired: boolean): (round: number) => string {
+  let at = 0;
+  return () => {
+    do at = (at + 611_953) % disks;
+    while (at === 0 || isExpired(at) !== expired);
+    return `vd:${at}`;
+  };
+}
+
+function jobs(disks: number): readonly Job[] {
+  const living = pick(disks, false);
+  const expired = pick(disks, true);
+  return [
+    { name: 'create', run: (system, round) => createDisk(system, { sizeBytes: (1 + (round % 5)) * 64 * MIB, expiresInMs: 86_400_000 }) },
+    { name: 'refresh', run: (system, round) => refreshDisk(system, { disk: living(round), expiresInMs: 172_800_000 + round }) },
+    { name: 'show', run: (system, round) => showDisk(system, living(round)) },
+    { name: 'extents', run: (system, round) => extentsOf(system, living(round)) },
+    { name: 'delete', run: (system, round) => deleteDisk(system, { disk: living(round) }) },
+    { name: 'restore', run: (system, round) => restoreDisk(system, { disk: expired(round), expiresInMs: 86_400_000 }) },
+    { name: 'list', run: (system) => listDisks(system, { limit: 100 }) },
+  ];
+}
+
+const at = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+const ascending = (values: readonly number[]): number[] => values.toSorted((a, b) => a - b);
+
+async function measure(job: Job, system: CatalogSystem, bare: () => void, rounds: number): Promise<Figures> {
+  const took: number[] = [];
+  const bareTook: number[] = [];
+  for (let round = 0; round < rounds + 20; round += 1) {
+    const start = performance.now();
+    await job.run(system, round);
+    const between = performance.now();
+    bare();
+    const end = performance.now();
+    // The first rounds prepare statements and warm up the compiler.
+    if (round < 20) continue;
+    took.push(between - start);
+    bareTook.push(end - between);
+  }
+  const [ours, theirs] = [ascending(took), ascending(bareTook)];
+  return { medianMs: at(ours, 0.5), p99Ms: at(ours, 0.99), bareMedianMs: at(theirs, 0.5), bareP99Ms: at(theirs, 0.99) };
+}
+
+async function measureAll(folder: string, disks: number): Promise<ReadonlyMap<string, Figures>> {
+  const database = new DatabaseSync(join(folder, 'bare.sqlite'));
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE bare (id INTEGER PRIMARY KEY, text TEXT)');
+  const insert = database.prepare('INSERT INTO bare (text) VALUES (?)');
+  await using catalog = await openSqliteCatalog({ folder, clock, random, create: false });
+  // Nothing here may need the host: these are commands on the catalog alone.
+  const system = { catalog, clock, random, host: {} } as CatalogSystem;
+  const result = new Map<string, Figures>();
+  const rounds = Math.min(ROUNDS, disks / 10 - 30);
+  for (const job of jobs(disks)) result.set(job.name, await measure(job, system, () => void insert.run('one row'), rounds));
+  database.close();
+  return result;
+}
+
+const failures: string[] = [];
+/** A figure with its limit; what is over it makes the run fail. */
+function held(name: string, value: number, limit: number): string {
+  if (value > limit) failures.push(`${name}: ${value.toFixed(2)}, at most ${limit} is wanted`);
+  return `${value.toFixed(2)}${value > limit ? ' (!)' : ''}`.padStart(10);
+}
+
+function print(few: ReadonlyMap<string, Figures>, many: ReadonlyMap<string, Figures>): void {
+  console.log('command    median ms     p99 ms  bare median   bare p99   median/bare  p99/bare  /1,000 disks');
+  for (const [name, { medianMs, p99Ms, bareMedianMs, bareP99Ms }] of many) {
+    const growth = medianMs / (few.get(name)?.medianMs ?? medianMs);
+    const ratios = [
+      held(`${name} median`, medianMs / bareMedianMs, name === 'list' ? Infinity : LIMITS.median),
+      held(`${name} p99`, p99Ms / bareP99Ms, name === 'list' ? Infinity : LIMITS.p99),
+    ];
+    const grown = held(`${name} beside 1,000 disks`, growth, name === 'list' ? LIMITS.list : LIMITS.growth);
+    console.log(name.padEnd(9), ...[medianMs, p99Ms, bareMedianMs, bareP99Ms].map((ms) => ms.toFixed(3).padStart(10)), ...ratios, grown);
+  }
+}
+
+async function main(parent: string): Promise<void> {
+  const folder = mkdtempSync(join(parent, 'xvd-bench-'));
+  try {
+    const figures: ReadonlyMap<string, Figures>[] = [];
+    for (const disks of SIZES) {
+      const state = join(folder, String(disks));
+      // In a process of its own, so that its memory does not count here.
+      const { status } = spawnSync(process.execPath, [import.meta.filename, '--build', state, String(disks)], { stdio: 'inherit' });
+      if (status !== 0) throw new Error('the catalog could not be built');
+      figures.push(await measureAll(state, disks));
+    }
+    print(figures[0] ?? new Map(), figures[1] ?? new Map());
+    console.log(`largest size of the process: ${held('MB', process.resourceUsage().maxRSS / 1024, LIMITS.rssMb)} MB`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  for (const failure of failures) console.log(`over the limit: ${failure}`);
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+const [first, folder, disks] = process.argv.slice(2);
+if (first === '--build') await buildPetabyte(folder ?? '', Number(disks), Date.now());
+else await main(first ?? tmpdir());
