@@ -26,7 +26,7 @@ test: setup
 
 demo: setup
 	@$(NODE) scripts/build.ts
-	@$(NODE) scripts/demo.ts
+	@$(NODE) demo/demo.ts
 
 lint:
 	@sh scripts/setup.sh

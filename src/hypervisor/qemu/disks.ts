@@ -24,6 +24,12 @@ export async function pluggedIn(qmp: QmpConnection): Promise<readonly Generation
   });
 }
 
+/** Whether it has a device or node of that VBD, in use or not. */
+export async function knows(qmp: QmpConnection, generation: Generation): Promise<boolean> {
+  const name = nodeName(generation);
+  return (await devices(qmp)).has(name) || (await nodes(qmp)).has(name);
+}
+
 export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
   const name = nodeName(plug.generation);
   if ((await devices(qmp)).has(name)) return;

@@ -6,7 +6,7 @@ import type { DomainDescription, Generation } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
 import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervisor.ts';
 import { chooseAccelerator } from './accelerator.ts';
-import { pluggedIn, plugInto, unplugFrom } from './disks.ts';
+import { knows, pluggedIn, plugInto, unplugFrom } from './disks.ts';
 import { isStarted, killDomain, listFolders, livingPid, makeFolder, markStarted, removeFolder, waitGone, domainFolder } from './domain-folder.ts';
 import type { DomainFolder } from './domain-folder.ts';
 import { machineArguments } from './machine.ts';
@@ -62,15 +62,17 @@ class Qemu implements Hypervisor {
     return { devicePath: null };
   }
 
-  async unplug({ domain, generation, force }: Unplug): Promise<void> {
-    const found = await this.find(domain);
-    if (found === null) return; // it ended, and let go of everything
-    const folder = domainFolder(this.#options.runFolder, found.name);
-    try {
-      await unplugFrom(await this.#qmp(folder), generation, force);
-    } catch (error) {
-      if (await waitGone(folder, Number(found.id), 1_000)) return;
-      throw error;
+  /** The generation alone says which VBD: one that is in none of the domains has been let go of. */
+  async unplug({ generation, force }: Unplug): Promise<void> {
+    for (const folder of await listFolders(this.#options.runFolder)) {
+      const pid = await livingPid(folder);
+      if (pid === null) continue;
+      try {
+        const qmp = await this.#qmp(folder);
+        if (await knows(qmp, generation)) await unplugFrom(qmp, generation, force);
+      } catch (error) {
+        if (!(await waitGone(folder, pid, 1_000))) throw error;
+      }
     }
   }
 
