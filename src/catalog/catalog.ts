@@ -45,11 +45,24 @@ export type DiskFilter = {
   readonly limit?: number;
 };
 
+/** What a commit found of one disk before it changed it. */
+export type DiskImage = {
+  readonly diskId: DiskId;
+  /** null = there was no such disk; left out = its row was not changed. */
+  readonly disk?: Disk | null;
+  /** Left out = its runs were not changed. */
+  readonly runs?: readonly Run[];
+};
+/** The disks that one commit changed; its events are all below `nextEventId`. */
+export type HistoryEntry = { readonly commitNumber: number; readonly nextEventId: number; readonly before: readonly DiskImage[] };
+
 export interface CatalogReader {
   /** Identity of this catalog; on labels of its devices. */
   catalogId(): Promise<string>;
   /** Number of the last commit, counted up by every write(). */
   commitNumber(): Promise<number>;
+  /** Highest ID ever given to a disk, generation to a VBD and number to an event; 0 = none. They never fall. */
+  highest(): Promise<{ readonly disk: DiskId; readonly generation: Generation; readonly event: number }>;
   /** The clock as stored with the last commit, and the last time that was trusted; null before the first. */
   lastClock(): Promise<{ readonly reading: ClockReading; readonly trustedMs: WallMs } | null>;
 
@@ -91,6 +104,8 @@ export interface CatalogReader {
 
   /** Ascending; of the last limits.events. */
   events(afterId: number, limit: number): Promise<readonly XvdEvent[]>;
+  /** The commits that changed disks at or after that event, newest first. Complete for every event that is still kept. */
+  history(sinceEvent: number): Promise<readonly HistoryEntry[]>;
 }
 
 export interface CatalogWriter extends CatalogReader {
@@ -105,6 +120,8 @@ export interface CatalogWriter extends CatalogReader {
 
   /** Gives the next ID: highest ever + 1. */
   addDisk(disk: Omit<Disk, 'id'>): Promise<Disk>;
+  /** One that comes from elsewhere, with its ID, which no disk here bears. */
+  addDiskWithId(disk: Disk): Promise<void>;
   updateDisk(disk: Disk): Promise<void>;
   /** Of a create that failed: its ID is not used again. It must own no runs. */
   removeDisk(id: DiskId): Promise<void>;
@@ -127,6 +144,11 @@ export interface CatalogWriter extends CatalogReader {
   removeWorker(id: number): Promise<void>;
 
   addEvent(event: Omit<XvdEvent, 'id'>): Promise<XvdEvent>;
+
+  /** Numbers up to these count as used. Never lowers one. `commit` is the number that this commit exceeds. */
+  raiseNumbers(used: { readonly commit?: number; readonly disk?: DiskId; readonly generation?: Generation; readonly event?: number }): Promise<void>;
+  /** Of a catalog that takes the place of a lost one. */
+  setCatalogId(catalogId: string): Promise<void>;
 }
 
 export interface Catalog extends AsyncDisposable {

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 
 import type { Catalog } from './catalog.ts';
 import { disks, events, pages, reach } from './contract-disks.ts';
+import { history } from './contract-history.ts';
 import { devices, space } from './contract-space.ts';
 import { transactions } from './contract-transactions.ts';
 import { proved } from './fixture.ts';
@@ -25,5 +26,5 @@ export function catalogContract(name: string, make: MakeCatalog): void {
       }
     });
   };
-  for (const part of [transactions, devices, space, disks, pages, reach, events]) part(check);
+  for (const part of [transactions, devices, space, disks, pages, reach, events, history]) part(check);
 }

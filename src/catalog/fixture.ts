@@ -136,6 +136,8 @@ export async function picture(reader: CatalogReader, nowMs: number): Promise<unk
     vbds: await reader.vbds(),
     workers: await reader.workers(),
     events: await reader.events(0, 1000),
+    highest: await reader.highest(),
+    history: await reader.history(0),
   };
 }
 

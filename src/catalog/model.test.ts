@@ -13,7 +13,7 @@ import { XvdError } from '../base/error.ts';
 import { InvariantError } from '../base/invariant.ts';
 import { bytes, extents, MIB, wallMs } from '../base/units.ts';
 import type { Catalog, CatalogWriter } from './catalog.ts';
-import { addDiskOn, device, fixedClock, picture, proved, run, seededRandom, vbd, worker } from './fixture.ts';
+import { addDiskOn, device, disk, fixedClock, picture, proved, run, seededRandom, vbd, worker } from './fixture.ts';
 import { openMemoryCatalog } from './memory/open.ts';
 import { openSqliteCatalog } from './sqlite/open.ts';
 
@@ -113,6 +113,12 @@ const users: fc.Arbitrary<Step> = fc.oneof(
   small.map((id) => (writer: CatalogWriter) => writer.removeWorker(id)),
   small.map((n) => (writer: CatalogWriter) => writer.addEvent({ time: wallMs(n), type: 't', subject: 's', cause: 'c', data: { n } })),
   small.map((n) => (writer: CatalogWriter) => writer.storeClock(fixedClock.read(), wallMs(n))),
+  fc.record({ id: small, name: fc.constantFrom('a', 'b', null) }).map(
+    ({ id, name }) =>
+      (writer: CatalogWriter) =>
+        writer.addDiskWithId({ ...disk({ name, pool: 'p0' }), id: id + 3 }),
+  ),
+  small.map((n) => (writer: CatalogWriter) => writer.raiseNumbers({ commit: n * 3, disk: n, generation: n, event: n })),
 );
 
 /** A write of some steps; one in eight ends by throwing. */

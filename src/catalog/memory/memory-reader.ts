@@ -6,10 +6,11 @@ import type { Disk, DiskId, Run } from '../../core/types.ts';
 import type { CatalogReader, DeviceUsage, DiskFilter, FreeRun } from '../catalog.ts';
 import type { State } from './state.ts';
 
-export function memoryReader(state: () => State, catalogId: string, eventsKept: number): CatalogReader {
+export function memoryReader(state: () => State, eventsKept: number): CatalogReader {
   return {
-    catalogId: async () => (state(), catalogId),
+    catalogId: async () => state().catalogId,
     commitNumber: async () => state().commitNumber,
+    highest: async () => ({ disk: state().next.disk - 1, generation: state().next.generation - 1, event: state().next.event - 1 }),
     lastClock: async () => state().clock,
     disk: async (id) => state().disks.get(id) ?? null,
     diskByName: async (name) => [...state().disks.values()].find((disk) => disk.name === name) ?? null,
@@ -31,6 +32,10 @@ export function memoryReader(state: () => State, catalogId: string, eventsKept: 
       const { events, next } = state();
       return events.filter((event) => event.id > afterId && event.id >= next.event - eventsKept).slice(0, limit);
     },
+    history: async (sinceEvent) =>
+      state()
+        .history.filter((entry) => entry.nextEventId > Math.max(sinceEvent, state().next.event - eventsKept))
+        .toReversed(),
     ...spaceReader(state),
   };
 }

@@ -20,6 +20,16 @@ export function memoryWriter(state: () => State, reader: CatalogReader, eventsKe
       state().disks.set(disk.id, disk);
       return disk;
     },
+    addDiskWithId: async (disk) => {
+      invariant(!state().disks.has(disk.id), `no disk bears the ID ${disk.id}`);
+      nameFree(state(), disk);
+      const { disks, next } = state();
+      const others = [...disks.values(), disk].toSorted((a, b) => a.id - b.id);
+      // Ascending by ID, as the reader gives them.
+      disks.clear();
+      for (const each of others) disks.set(each.id, each);
+      next.disk = Math.max(next.disk, disk.id + 1);
+    },
     updateDisk: async (disk) => {
       invariant(state().disks.has(disk.id), `disk ${disk.id} is in the catalog`);
       nameFree(state(), disk);
@@ -33,6 +43,16 @@ export function memoryWriter(state: () => State, reader: CatalogReader, eventsKe
       runs.delete(id);
       disks.delete(id);
     },
+    raiseNumbers: async ({ commit = 0, disk = 0, generation = 0, event = 0 }) => {
+      const { next } = state();
+      state().commitNumber = Math.max(state().commitNumber, commit);
+      Object.assign(next, {
+        disk: Math.max(next.disk, disk + 1),
+        generation: Math.max(next.generation, generation + 1),
+        event: Math.max(next.event, event + 1),
+      });
+    },
+    setCatalogId: async (catalogId) => void (state().catalogId = catalogId),
     addEvent: async (added) => {
       const event = { ...added, id: state().next.event++ };
       state().events.push(event);

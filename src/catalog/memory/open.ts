@@ -5,6 +5,7 @@ import { invariant } from '../../base/invariant.ts';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import type { Catalog, CatalogReader, CatalogWriter } from '../catalog.ts';
+import { keepImages, storeImages } from './history.ts';
 import { memoryReader } from './memory-reader.ts';
 import { memoryWriter } from './memory-writer.ts';
 import { copyState, emptyState, misplaced } from './state.ts';
@@ -17,22 +18,21 @@ export async function openMemoryCatalog(options: MemoryCatalogOptions): Promise<
 }
 
 class MemoryCatalog implements Catalog {
-  readonly #catalogId: string;
   readonly #eventsKept: number;
   readonly #backups = new Map<string, State>();
-  #state = emptyState();
+  #state: State;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   constructor({ random, eventsKept = limits.events }: MemoryCatalogOptions) {
-    this.#catalogId = random.uuid();
+    this.#state = emptyState(random.uuid());
     this.#eventsKept = eventsKept;
   }
 
   async read<T>(body: (reader: CatalogReader) => Promise<T>): Promise<T> {
     invariant(!this.#closed, 'the catalog is open');
     const lease = alive(this.#state);
-    return body(memoryReader(lease.state, this.#catalogId, this.#eventsKept)).finally(lease.end);
+    return body(memoryReader(lease.state, this.#eventsKept)).finally(lease.end);
   }
 
   async write<T>(body: (writer: CatalogWriter) => Promise<T>): Promise<T> {
@@ -45,11 +45,13 @@ class MemoryCatalog implements Catalog {
   async #write<T>(body: (writer: CatalogWriter) => Promise<T>): Promise<T> {
     const copy = copyState(this.#state);
     const lease = alive(copy);
-    const reader = memoryReader(lease.state, this.#catalogId, this.#eventsKept);
-    const result = await body(memoryWriter(lease.state, reader, this.#eventsKept)).finally(lease.end);
+    const reader = memoryReader(lease.state, this.#eventsKept);
+    const keeper = keepImages(lease.state, memoryWriter(lease.state, reader, this.#eventsKept));
+    const result = await body(keeper.writer).finally(lease.end);
     const [problem] = misplaced(copy);
     invariant(problem === undefined, problem ?? '');
     copy.commitNumber += 1;
+    storeImages(copy, keeper.images, this.#eventsKept);
     this.#state = copy;
     return result;
   }

@@ -4,9 +4,10 @@
 import type { ClockReading } from '../../base/clock.ts';
 import type { WallMs } from '../../base/units.ts';
 import type { DeviceId, Disk, DiskId, Generation, PoolDevice, Run, Vbd, XvdEvent } from '../../core/types.ts';
-import type { ExtentWorker } from '../catalog.ts';
+import type { ExtentWorker, HistoryEntry } from '../catalog.ts';
 
 export type State = {
+  catalogId: string;
   commitNumber: number;
   clock: { readonly reading: ClockReading; readonly trustedMs: WallMs } | null;
   next: { device: number; disk: number; generation: number; worker: number; event: number };
@@ -20,9 +21,11 @@ export type State = {
   readonly vbds: Map<Generation, Vbd>;
   readonly workers: Map<number, ExtentWorker>;
   readonly events: XvdEvent[];
+  readonly history: HistoryEntry[];
 };
 
-export const emptyState = (): State => ({
+export const emptyState = (catalogId: string): State => ({
+  catalogId,
   commitNumber: 0,
   clock: null,
   next: { device: 1, disk: 1, generation: 1, worker: 1, event: 1 },
@@ -34,9 +37,11 @@ export const emptyState = (): State => ({
   vbds: new Map(),
   workers: new Map(),
   events: [],
+  history: [],
 });
 
 export const copyState = (state: State): State => ({
+  catalogId: state.catalogId,
   commitNumber: state.commitNumber,
   clock: state.clock,
   next: { ...state.next },
@@ -48,6 +53,7 @@ export const copyState = (state: State): State => ({
   vbds: new Map(state.vbds),
   workers: new Map(state.workers),
   events: [...state.events],
+  history: [...state.history],
 });
 
 /** I1 over all of it: every extent of every device is in exactly one place. One line a problem. */

@@ -2,14 +2,16 @@
 
 import { wallMs } from '../../base/units.ts';
 import type { CatalogReader } from '../catalog.ts';
+import { historyOf } from './history.ts';
 import { eventOf, vbdOf, workerOf } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
-type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'events'>;
+type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'highest' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'events' | 'history'>;
 
 export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   catalogId: async () => (tx.sql, tx.meta.catalog_id),
   commitNumber: async () => (tx.sql, tx.meta.commit_number),
+  highest: async () => (tx.sql, { disk: tx.meta.next_disk - 1, generation: tx.meta.next_generation - 1, event: tx.meta.next_event - 1 }),
   lastClock: async () => (tx.sql, lastClock(tx)),
   vbds: async (filter = {}) => {
     const { domain = null, diskId = null } = filter;
@@ -30,6 +32,7 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
     const oldest = tx.meta.next_event - eventsKept;
     return tx.sql.all('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?', Math.max(afterId, oldest - 1), limit).map(eventOf);
   },
+  history: async (sinceEvent) => historyOf(tx, sinceEvent, eventsKept),
 });
 
 function lastClock({ meta }: Transaction): Awaited<ReturnType<CatalogReader['lastClock']>> {

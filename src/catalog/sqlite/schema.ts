@@ -154,4 +154,11 @@ CREATE TABLE event (
   cause TEXT NOT NULL,
   data TEXT NOT NULL
 ) STRICT;
+
+-- What each commit found of the disks that it changed, as one compact row: [id, row | null | 0, runs | 0] of each.
+CREATE TABLE history (
+  commit_number INTEGER PRIMARY KEY,
+  next_event INTEGER NOT NULL,
+  before TEXT NOT NULL
+) STRICT;
 `;

@@ -1,9 +1,11 @@
 // One transaction on one connection: the row of numbers that every commit rewrites (commit number, next IDs, clock), held in
 // memory until the commit, and the account of extents that must balance by then.
 
+import { XvdError } from '../../base/error.ts';
 import { invariant } from '../../base/invariant.ts';
 import type { DeviceId, PoolDevice } from '../../core/types.ts';
 import type { Connection } from './connection.ts';
+import { Images } from './history.ts';
 import { deviceOf } from './rows.ts';
 import type { Value } from './rows.ts';
 
@@ -26,6 +28,8 @@ export type Place = { readonly deviceId: DeviceId; readonly firstExtent: number;
 
 export class Transaction {
   readonly meta: Meta;
+  /** What it has found of the disks that it changes. */
+  readonly images = new Images();
   readonly #connection: Connection;
   readonly #devices = new Map<DeviceId, PoolDevice | null>();
   /** Extents that left a table and have not entered another yet, by device. */
@@ -36,7 +40,7 @@ export class Transaction {
   constructor(connection: Connection) {
     this.#connection = connection;
     const meta = connection.get('SELECT * FROM meta WHERE id = 1');
-    invariant(meta !== undefined, 'the catalog has its row of numbers');
+    if (meta === undefined) throw new XvdError('CATALOG_DAMAGED', `the catalog ${connection.path} has lost its row of numbers`);
     this.meta = meta as unknown as Meta;
   }
 
@@ -114,6 +118,7 @@ export class Transaction {
   #storeMeta(): void {
     const { meta } = this;
     meta.commit_number += 1;
+    this.images.store(this.sql, meta);
     this.sql.run(updateMeta, ...metaNames.map((name) => meta[name] as Value));
   }
 }

@@ -7,20 +7,22 @@ import { diskColumns, diskOf } from './rows.ts';
 import { NEVER_MS, SPAN_DISKS } from './schema.ts';
 import type { Transaction } from './transaction.ts';
 
-type DiskWriter = Pick<CatalogWriter, 'addDisk' | 'updateDisk' | 'removeDisk'>;
+type DiskWriter = Pick<CatalogWriter, 'addDisk' | 'addDiskWithId' | 'updateDisk' | 'removeDisk'>;
 
 export const writeDisks = (tx: Transaction): DiskWriter => ({
   addDisk: async (added) => {
     const disk: Disk = { ...added, id: tx.meta.next_disk };
-    tx.sql.insert('disk', diskColumns(disk));
-    tx.meta.next_disk += 1;
-    addLabels(tx, disk);
-    widenSpan(tx, disk.id, disk.expiresAt);
+    insert(tx, disk);
     return disk;
+  },
+  addDiskWithId: async (disk) => {
+    invariant(tx.sql.get('SELECT 1 FROM disk WHERE id = ?', disk.id) === undefined, `no disk bears the ID ${disk.id}`);
+    insert(tx, disk);
   },
   updateDisk: async (disk) => {
     const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', disk.id);
     invariant(row !== undefined, `disk ${disk.id} is in the catalog`);
+    tx.images.keepDisk(disk.id, () => diskOf(row));
     const columns = diskColumns(disk);
     tx.sql.update('disk', 'id', row, columns);
     if (row['labels'] !== columns['labels']) {
@@ -33,11 +35,20 @@ export const writeDisks = (tx: Transaction): DiskWriter => ({
     const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', id);
     invariant(row !== undefined, `disk ${id} is in the catalog`);
     invariant(row['held_bytes'] === 0 && row['reachers'] === 0, `disk ${id} owns nothing and is out of reach`);
+    tx.images.keepDisk(id, () => diskOf(row));
     dropLabels(tx, diskOf(row));
     tx.sql.run('DELETE FROM disk WHERE id = ?', id);
     settleSpan(tx, id);
   },
 });
+
+function insert(tx: Transaction, disk: Disk): void {
+  tx.images.keepDisk(disk.id, () => null);
+  tx.sql.insert('disk', diskColumns(disk));
+  tx.meta.next_disk = Math.max(tx.meta.next_disk, disk.id + 1);
+  addLabels(tx, disk);
+  widenSpan(tx, disk.id, disk.expiresAt);
+}
 
 function addLabels(tx: Transaction, disk: Disk): void {
   for (const [key, value] of Object.entries(disk.labels)) tx.sql.insert('disk_label', { key, value, disk_id: disk.id });

@@ -57,6 +57,7 @@ function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
   invariant(disk !== undefined, `disk ${diskId} is in the catalog`);
   const before =
     disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
+  tx.images.keepRuns(diskId, before);
   let held = 0;
   for (const [position, run] of runs.entries()) {
     tx.entered(run);

@@ -4,10 +4,14 @@
 import { invariant } from '../../base/invariant.ts';
 import type { DiskId, Vbd } from '../../core/types.ts';
 import type { CatalogWriter } from '../catalog.ts';
+import { forgetHistory } from './history.ts';
 import { eventColumns, vbdColumns, vbdOf, workerColumns } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
-type UserWriter = Pick<CatalogWriter, 'storeClock' | 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'addEvent'>;
+type UserWriter = Pick<
+  CatalogWriter,
+  'storeClock' | 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'addEvent' | 'raiseNumbers' | 'setCatalogId'
+>;
 
 /** Old events are deleted so many at a time: one page of the file each time, not one for every event. */
 const EVENT_BATCH = 256;
@@ -53,8 +57,23 @@ export const writeUsers = (tx: Transaction, eventsKept: number): UserWriter => (
     const event = { ...added, id: tx.meta.next_event };
     tx.sql.insert('event', eventColumns(event));
     tx.meta.next_event += 1;
-    if (event.id % EVENT_BATCH === 0) tx.sql.run('DELETE FROM event WHERE id <= ?', event.id - eventsKept);
+    if (event.id % EVENT_BATCH === 0) {
+      tx.sql.run('DELETE FROM event WHERE id <= ?', event.id - eventsKept);
+      forgetHistory(tx, event.id - eventsKept);
+    }
     return event;
+  },
+  raiseNumbers: async ({ commit = 0, disk = 0, generation = 0, event = 0 }) => {
+    const { meta } = tx;
+    invariant(tx.sql.database.isTransaction, 'numbers are raised inside a write');
+    meta.commit_number = Math.max(meta.commit_number, commit);
+    meta.next_disk = Math.max(meta.next_disk, disk + 1);
+    meta.next_generation = Math.max(meta.next_generation, generation + 1);
+    meta.next_event = Math.max(meta.next_event, event + 1);
+  },
+  setCatalogId: async (catalogId) => {
+    tx.meta.catalog_id = catalogId;
+    tx.sql.run('UPDATE meta SET catalog_id = ? WHERE id = 1', catalogId);
   },
 });
 

@@ -1,0 +1,110 @@
+// What each commit found of the disks that it changed, in one row a commit: a create pays one append for it. Kept as long as
+// the events beside it.
+
+import { XvdError } from '../../base/error.ts';
+import { bytes, extents, wallMs } from '../../base/units.ts';
+import type { Disk, DiskId, Run } from '../../core/types.ts';
+import type { DiskImage, HistoryEntry } from '../catalog.ts';
+import type { Connection } from './connection.ts';
+import type { Row } from './rows.ts';
+import type { Meta, Transaction } from './transaction.ts';
+
+/** 0 = was not changed. Values stand in the order of `diskPart`. */
+type DiskPart = readonly unknown[];
+type RunPart = readonly [deviceId: number, firstExtent: number, count: number, clean: 0 | 1];
+type Packed = readonly [diskId: DiskId, disk: DiskPart | null | 0, runs: readonly RunPart[] | 0];
+
+export class Images {
+  readonly #kept = new Map<DiskId, { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 }>();
+
+  keepDisk(id: DiskId, before: () => Disk | null): void {
+    const kept = this.#of(id);
+    if (kept.disk !== 0) return;
+    const disk = before();
+    kept.disk = disk === null ? null : diskPart(disk);
+  }
+
+  keepRuns(id: DiskId, before: readonly Run[]): void {
+    const kept = this.#of(id);
+    if (kept.runs === 0 && kept.disk !== null) kept.runs = before.map((run) => [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0]);
+  }
+
+  store(sql: Connection, meta: Meta): void {
+    if (this.#kept.size === 0) return;
+    const packed: Packed[] = [...this.#kept].map(([id, { disk, runs }]): Packed => [id, disk, runs]).toSorted((a, b) => a[0] - b[0]);
+    sql.run('INSERT INTO history (commit_number, next_event, before) VALUES (?, ?, ?)', meta.commit_number, meta.next_event, JSON.stringify(packed));
+  }
+
+  #of(id: DiskId): { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 } {
+    const known = this.#kept.get(id);
+    if (known !== undefined) return known;
+    const made = { disk: 0, runs: 0 } as const;
+    const kept: { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 } = { ...made };
+    this.#kept.set(id, kept);
+    return kept;
+  }
+}
+
+const diskPart = (disk: Disk): DiskPart => [
+  disk.name,
+  disk.pool,
+  disk.sizeBytes,
+  disk.blockBytes,
+  disk.createdAt,
+  disk.expiresAt,
+  disk.onExpiry,
+  disk.labels,
+  disk.preparing ? 1 : 0,
+  disk.suspect ? 1 : 0,
+  disk.lostBytes,
+];
+
+function diskOfPart(id: DiskId, part: DiskPart): Disk {
+  const [name, pool, sizeBytes, blockBytes, createdAt, expiresAt, onExpiry, labels, preparing, suspect, lostBytes] = part;
+  return {
+    id,
+    name: name as string | null,
+    pool: pool as string,
+    sizeBytes: bytes(sizeBytes as number),
+    blockBytes: blockBytes as Disk['blockBytes'],
+    createdAt: wallMs(createdAt as number),
+    expiresAt: expiresAt === null ? null : wallMs(expiresAt as number),
+    onExpiry: onExpiry as Disk['onExpiry'],
+    labels: labels as Disk['labels'],
+    preparing: preparing === 1,
+    suspect: suspect === 1,
+    lostBytes: bytes(lostBytes as number),
+  };
+}
+
+export function historyOf(tx: Transaction, sinceEvent: number, eventsKept: number): readonly HistoryEntry[] {
+  // Commits and events rise together: from the newest backwards, until one lies wholly before the event.
+  const last = 'SELECT commit_number FROM history WHERE next_event <= ? ORDER BY commit_number DESC LIMIT 1';
+  const sql = `SELECT * FROM history WHERE commit_number > ifnull((${last}), 0) ORDER BY commit_number DESC`;
+  return tx.sql.all(sql, Math.max(sinceEvent, tx.meta.next_event - eventsKept)).map(entryOf);
+}
+
+function entryOf(row: Row): HistoryEntry {
+  try {
+    const packed = JSON.parse(String(row['before'])) as readonly Packed[];
+    return { commitNumber: Number(row['commit_number']), nextEventId: Number(row['next_event']), before: packed.map(imageOf) };
+  } catch (cause) {
+    throw new XvdError('CATALOG_DAMAGED', `the history of commit ${row['commit_number']} is not readable`, { cause });
+  }
+}
+
+function imageOf([diskId, disk, runs]: Packed): DiskImage {
+  return {
+    diskId,
+    ...(disk === 0 ? {} : { disk: disk === null ? null : diskOfPart(diskId, disk) }),
+    ...(runs === 0
+      ? {}
+      : { runs: runs.map(([deviceId, first, count, clean]) => ({ deviceId, firstExtent: extents(first), count: extents(count), clean: clean === 1 })) }),
+  };
+}
+
+export function forgetHistory(tx: Transaction, beforeEvent: number): void {
+  // From the oldest on, so that only what goes is touched.
+  const first = 'SELECT commit_number FROM history WHERE next_event > ? ORDER BY commit_number LIMIT 1';
+  tx.sql.run(`DELETE FROM history WHERE commit_number < (${first})`, beforeEvent);
+}
