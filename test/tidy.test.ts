@@ -14,7 +14,7 @@ const root = resolve(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(resolve(root, path), 'utf8');
 const sourcesOf = (...patterns: string[]): readonly Source[] => globSync(patterns, { cwd: root }).toSorted().map((path) => ({ path, text: read(path) }));
 
-const all = sourcesOf('src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'lab/**/*.ts');
+const all = sourcesOf('src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'lab/**/*.ts', 'demo/**/*.ts');
 const src = all.filter(({ path }) => path.startsWith('src/'));
 // Tests, and the contract suites and fixtures that they share, may look at anything beside them.
 const production = src.filter(({ path }) => !/\.test\.ts$|\/(contract|fixture)[^/]*\.ts$/.test(path));
