@@ -1,0 +1,61 @@
+// The daemon over its Unix socket: one request, one answer; errors come back as what they were.
+
+import { request } from 'node:http';
+import { errorTable, XvdError } from '../base/error.ts';
+import type { ErrorCode } from '../base/error.ts';
+
+export type Client = {
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+};
+
+export const apiSocket = (runFolder: string): string => `${runFolder}/api.sock`;
+
+export function openClient(runFolder: string): Client {
+  const socketPath = apiSocket(runFolder);
+  return {
+    async call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T> {
+      const { status, text } = await send(socketPath, method, path, body);
+      const value: unknown = text === '' ? null : parse(text);
+      if (status >= 200 && status < 300) return value as T;
+      throw errorOf(status, value);
+    },
+  };
+}
+
+function send(socketPath: string, method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+  const answer = Promise.withResolvers<{ status: number; text: string }>();
+  const payload = body === undefined ? null : JSON.stringify(body);
+  const headers = payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+  const outgoing = request({ socketPath, method, path, headers, agent: false }, (incoming) => {
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.once('end', () => answer.resolve({ status: incoming.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+    incoming.once('error', answer.reject);
+  });
+  outgoing.once('error', (error: NodeJS.ErrnoException) => answer.reject(connectionError(error, socketPath)));
+  outgoing.end(payload ?? undefined);
+  return answer.promise;
+}
+
+function connectionError(error: NodeJS.ErrnoException, socketPath: string): XvdError {
+  if (error.code === 'EACCES') return new XvdError('NOT_PERMITTED', `the daemon's socket ${socketPath} may not be opened`, { cause: error });
+  if (error.code === 'ECONNRESET') return new XvdError('DAEMON_NOT_RUNNING', 'the daemon ended while it was asked', { cause: error });
+  return new XvdError('DAEMON_NOT_RUNNING', `no daemon answers on ${socketPath}`, { cause: error, fix: 'Start it with `xvd serve` (with the same XVD_STATE and XVD_RUN).' });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new XvdError('INTERNAL', 'the daemon answered what is no JSON', { cause: error });
+  }
+}
+
+/** From a problem document (RFC 9457) of ours. */
+function errorOf(status: number, value: unknown): XvdError {
+  const { code, detail, fix, type, title, status: _, instance, ...details } = (value ?? {}) as Record<string, unknown>;
+  const known = typeof code === 'string' && code in errorTable ? (code as ErrorCode) : 'INTERNAL';
+  void [type, title, instance];
+  const message = typeof detail === 'string' ? detail : `the daemon answered with status ${status}`;
+  return new XvdError(known, message, { ...(typeof fix === 'string' ? { fix } : {}), details });
+}

@@ -1,0 +1,79 @@
+// The one place that picks implementations. What a command may not need is loaded when it is first used, so that `xvd list`
+// loads the catalog and nothing else.
+
+import { hostname } from 'node:os';
+import { keyedQueue } from '../base/keyed-queue.ts';
+import type { CatalogSystem, System } from '../app/system.ts';
+import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
+import type { PlanDevice } from '../core/types.ts';
+import type { Host } from '../host/host.ts';
+import { openPrograms } from '../host/programs.ts';
+import type { Programs } from '../host/programs.ts';
+import { openClock, openRandom } from './clock.ts';
+
+export type Folders = { readonly stateFolder: string; readonly runFolder: string };
+export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
+
+const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
+
+export async function composeCatalogSystem({ stateFolder, runFolder }: Folders): Promise<CatalogSystem & AsyncDisposable> {
+  const clock = openClock();
+  const random = openRandom();
+  const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
+  const host = lazyHost(async () => {
+    const { openLinuxHost } = await import('../host/linux/open-linux-host.ts');
+    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder });
+  });
+  return { catalog, host, clock, random, hostName: hostname(), [Symbol.asyncDispose]: () => catalog[Symbol.asyncDispose]() };
+}
+
+/** For the daemon: with data paths and hypervisors. */
+export async function composeSystem(folders: Folders, log: Log): Promise<System & AsyncDisposable> {
+  const base = await composeCatalogSystem(folders);
+  const { runFolder } = folders;
+  const programs = programsOf();
+  const [{ openNbdDataPath }, { openThisHost }, { openQemu }, { openSyscalls }] = await Promise.all([
+    import('../datapath/nbd/nbd-data-path.ts'),
+    import('../hypervisor/this-host/open-this-host.ts'),
+    import('../hypervisor/qemu/qemu.ts'),
+    import('../host/syscalls.ts'),
+  ]);
+  const nbd = openNbdDataPath({
+    runFolder,
+    connectionProgram: new URL('../datapath/nbd/connection.ts', import.meta.url).pathname,
+    nodePath: process.execPath,
+    verify: (device: PlanDevice) => base.host.verify(device),
+    syscalls: openSyscalls(),
+    log,
+  });
+  const thisHost = await openThisHost({ runFolder, programs, users: () => base.host.users() });
+  const qemu = openQemu({ runFolder, programs, log: (message) => log('qemu', { message }) });
+  return {
+    ...base,
+    dataPaths: [nbd],
+    hypervisors: [thisHost, qemu],
+    queue: keyedQueue(),
+    async [Symbol.asyncDispose]() {
+      for (const part of [qemu, thisHost, nbd, base]) await part[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A host that is opened at the first question. */
+function lazyHost(open: () => Promise<Host>): Host {
+  let opened: Promise<Host> | null = null;
+  const host = (): Promise<Host> => (opened ??= open());
+  return {
+    inspect: async (path) => (await host()).inspect(path),
+    users: async () => (await host()).users(),
+    verify: async (device) => (await host()).verify(device),
+    zero: async (device, ranges, progress, signal) => (await host()).zero(device, ranges, progress, signal),
+    readBytes: async (device, range) => (await host()).readBytes(device, range),
+    writeBytes: async (device, offset, data) => (await host()).writeBytes(device, offset, data),
+    settle: async (device, ranges) => (await host()).settle(device, ranges),
+    holdAlive: async (pipe) => (await host()).holdAlive(pipe),
+    aliveIsGone: async (pipe) => (await host()).aliveIsGone(pipe),
+    forgetAlive: async (pipe) => (await host()).forgetAlive(pipe),
+    bootId: async () => (await host()).bootId(),
+  };
+}

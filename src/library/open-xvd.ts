@@ -1,0 +1,125 @@
+// All that the commands do, as functions: on the catalog directly, and through the daemon for what needs the data path or a
+// hypervisor. Each use case is loaded when it is first called.
+
+import { openClient } from '../api/client.ts';
+import type { CheckOptions } from '../app/check-pool.ts';
+import type { Work } from '../app/prepare-disk.ts';
+import type {
+  AttachOptions,
+  Changed,
+  CreateOptions,
+  DeleteOptions,
+  DetachOptions,
+  DeviceInfo,
+  DiskInfo,
+  DomainInfo,
+  EventInfo,
+  ExtentInfo,
+  FormatOptions,
+  LeaseOptions,
+  ListOptions,
+  ProblemInfo,
+  VbdInfo,
+  Warnings,
+} from '../app/shapes.ts';
+import type { CatalogSystem } from '../app/system.ts';
+import type { DomainDescription, ExpertLevel } from '../core/types.ts';
+import { composeCatalogSystem } from '../daemon/compose.ts';
+import { resolveSettings } from './settings.ts';
+import type { Settings, SettingsInput } from './settings.ts';
+
+type Said<T> = Promise<T & Changed & Warnings>;
+
+/** One method for each command. Sizes in bytes, times in milliseconds, instants as ISO 8601 texts; errors are XvdError with a `code`. */
+export interface Xvd extends AsyncDisposable {
+  /** Adds a device to the pool. DEVICE_NOT_FOUND, DEVICE_IN_USE, DEVICE_CARRIES_DATA, DEVICE_TOO_SMALL … */
+  formatDevice(options: FormatOptions): Said<DeviceInfo>;
+  /** Takes an unused device out of the pool. DEVICE_BUSY. */
+  unformatDevice(options: { readonly device: string }): Said<{ device: string }>;
+  listDevices(): Promise<DeviceInfo[]>;
+  /** Makes a disk, wiped, living when this returns. POOL_FULL, NAME_TAKEN. */
+  createDisk(options: CreateOptions, work?: Work): Said<DiskInfo>;
+  /** Sets when the lease ends; never, when nothing is said. DISK_EXPIRED. */
+  refreshDisk(options: LeaseOptions): Said<DiskInfo>;
+  /** Ends the lease now. DISK_BUSY when attached and not forced. */
+  deleteDisk(options: DeleteOptions): Said<DiskInfo>;
+  /** Brings back an expired disk that is still whole. DISK_RECLAIMED. */
+  restoreDisk(options: LeaseOptions): Said<DiskInfo>;
+  listDisks(options?: ListOptions): Promise<DiskInfo[]>;
+  /** `5`, `vd:5` or a name. DISK_NOT_FOUND. */
+  showDisk(disk: string): Promise<DiskInfo>;
+  /** Sectors on whole drives, in the order of the disk; the uname may be `vd:` or `phy:`. */
+  extentsOf(uname: string): Promise<ExtentInfo[]>;
+  vbds(options?: { readonly domain?: string }): Promise<VbdInfo[]>;
+  events(options?: { readonly afterId?: number; readonly limit?: number }): Promise<EventInfo[]>;
+  /** Every problem found; with `repair`, what needs no guess is mended. */
+  checkPool(options?: CheckOptions): Promise<{ problems: ProblemInfo[] }>;
+  /** A consistent copy of the catalog, while others write. */
+  backupCatalog(options: { readonly file: string }): Promise<{ file: string; changed: true }>;
+  /** Needs the daemon. SHARING_REFUSED, TARGET_TAKEN, DOMAIN_NOT_FOUND, DAEMON_NOT_RUNNING. */
+  attach(options: AttachOptions): Said<VbdInfo>;
+  /** Needs the daemon. The level that an attach would have, and its warnings; refused as the attach would be. */
+  checkSharing(options: AttachOptions): Said<VbdInfo>;
+  /** Needs the daemon; returns when no write of the VBD can arrive any more. VBD_BUSY, FENCE_UNPROVED. */
+  detach(options: DetachOptions): Said<VbdInfo>;
+  /** Needs the daemon. All or nothing. */
+  startDomain(description: DomainDescription, options?: { readonly expert?: ExpertLevel }): Promise<DomainInfo & Warnings>;
+  stopDomain(options: { readonly name: string; readonly force?: boolean }): Promise<DomainInfo & Changed>;
+  listDomains(): Promise<DomainInfo[]>;
+  consoleOf(options: { readonly name: string }): Promise<{ path: string }>;
+}
+
+/** Opens xvd as the commands see it: options, then the environment, then the configuration file. Close it with `await using`. */
+export async function openXvd(options: SettingsInput = {}): Promise<Xvd> {
+  return xvdOf(await resolveSettings(options, process.env));
+}
+
+export async function xvdOf(settings: Settings): Promise<Xvd> {
+  const system = await composeCatalogSystem(settings);
+  return { ...onCatalog(system, settings), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
+}
+
+type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
+
+function onCatalog(system: CatalogSystem, settings: Settings): OnCatalog {
+  return {
+    formatDevice: async (options) => (await import('../app/format-device.ts')).formatDevice(system, options),
+    unformatDevice: async (options) => (await import('../app/format-device.ts')).unformatDevice(system, options),
+    listDevices: async () => (await import('../app/list-devices.ts')).listDevices(system),
+    createDisk: async (options, work) => (await import('../app/create-disk.ts')).createDisk(system, options, work),
+    refreshDisk: async (options) => (await import('../app/refresh-disk.ts')).refreshDisk(system, options),
+    deleteDisk: async (options) => {
+      // Only the daemon can revoke what is attached.
+      if (options.force !== true || (await attachedOf(system, options.disk)) === 0) return (await import('../app/delete-disk.ts')).deleteDisk(system, options);
+      return openClient(settings.runFolder).call('DELETE', `/api/v1/disks/${encodeURIComponent(options.disk)}?force=true`);
+    },
+    restoreDisk: async (options) => (await import('../app/restore-disk.ts')).restoreDisk(system, options),
+    listDisks: async (options) => (await import('../app/list-disks.ts')).listDisks(system, options),
+    showDisk: async (disk) => (await import('../app/show-disk.ts')).showDisk(system, disk),
+    extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
+    vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
+    events: async (options) => (await import('../app/events.ts')).events(system, options),
+    checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system, options),
+    backupCatalog: async (options) => (await import('../app/backup-catalog.ts')).backupCatalog(system, options),
+  };
+}
+
+async function attachedOf(system: CatalogSystem, disk: string): Promise<number> {
+  const { showDisk } = await import('../app/show-disk.ts');
+  return (await showDisk(system, disk)).vbds.length;
+}
+
+function overDaemon(settings: Settings): Pick<Xvd, 'attach' | 'checkSharing' | 'detach' | 'startDomain' | 'stopDomain' | 'listDomains' | 'consoleOf'> {
+  const client = openClient(settings.runFolder);
+  const at = (...parts: readonly string[]): string => `/api/v1/${parts.map(encodeURIComponent).join('/')}`;
+  const forced = (force: boolean | undefined): string => (force === true ? '?force=true' : '');
+  return {
+    attach: (options) => client.call('POST', at('vbds'), { expert: settings.expert, ...options }),
+    checkSharing: (options) => client.call('POST', at('vbds'), { expert: settings.expert, ...options, dryRun: true }),
+    detach: ({ domain, target, force }) => client.call('DELETE', `${at('vbds', domain, target.replace(/^\/dev\//, ''))}${forced(force)}`),
+    startDomain: (description, options) => client.call('POST', at('domains'), { description, expert: options?.expert ?? description.expert ?? settings.expert }),
+    stopDomain: ({ name, force }) => client.call('DELETE', `${at('domains', name)}${forced(force)}`),
+    listDomains: () => client.call('GET', at('domains')),
+    consoleOf: ({ name }) => client.call('GET', at('domains', name, 'console')),
+  };
+}
