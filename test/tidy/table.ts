@@ -44,14 +44,20 @@ export const layers: readonly Layer[] = [
   {
     name: 'cli',
     holds: /^src\/cli\//,
-    imports: ['base', 'core (types)', 'app (types)', 'api client', 'composition root'],
+    imports: ['base', 'core', 'app (types)', 'api client', 'library', 'composition root'],
     node: true,
     packages: ['@stricli/core', 'smol-toml', 'zod (types)'],
   },
-  { name: 'library', holds: /^src\/index\.ts$/, imports: ['base', 'app', 'core (types)', 'composition root'], ...pure },
+  {
+    name: 'library',
+    holds: /^src\/(index\.ts|library\/)/,
+    imports: ['base', 'core', 'app', 'api client', 'composition root'],
+    node: true,
+    packages: ['smol-toml'],
+  },
 ].map((layer, _, all) => (/^(composition root|daemon)$/.test(layer.name) ? { ...layer, imports: all.map(({ name }) => name) } : layer));
 
-const code = /^(src|test|scripts|bench|lab)\/.*\.ts$/;
+const code = /^(src|test|scripts|bench|lab|demo)\/.*\.ts$/;
 const production = /^src\/(?!.*\.test\.ts$).*\.ts$/;
 const tests = /\.test\.ts$/;
 
