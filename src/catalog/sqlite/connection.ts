@@ -78,22 +78,17 @@ export class Connection {
     this.run(`UPDATE ${table} SET ${changed.map((name) => `${name} = ?`).join(', ')} WHERE ${key} = ?`, ...values, after[key] ?? null);
   }
 
-  begin(sql: string): void {
-    try {
-      this.exec(sql);
-    } catch (error) {
-      this.rollback();
-      throw error;
-    }
+  begin(kind: 'BEGIN' | 'BEGIN IMMEDIATE'): void {
+    this.run(kind);
   }
 
   commit(): void {
-    this.exec('COMMIT');
+    this.run('COMMIT');
   }
 
   rollback(): void {
     // SQLite has rolled back by itself after some errors (a full disk).
-    if (this.database.isOpen && this.database.isTransaction) this.database.exec('ROLLBACK');
+    if (this.database.isOpen && this.database.isTransaction) this.run('ROLLBACK');
   }
 
   close(): void {

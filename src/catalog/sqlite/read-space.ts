@@ -4,7 +4,7 @@ import { bytes } from '../../base/units.ts';
 import type { Bytes } from '../../base/units.ts';
 import type { DeviceId } from '../../core/types.ts';
 import type { CatalogReader, DeviceUsage } from '../catalog.ts';
-import { deviceOf, diskOf, freeRunOf, runOf } from './rows.ts';
+import { diskOf, freeRunOf, runOf } from './rows.ts';
 import type { Row } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -24,8 +24,8 @@ type SpaceReader = Pick<
 >;
 
 export const readSpace = (tx: Transaction): SpaceReader => ({
-  devices: async () => tx.sql.all('SELECT * FROM device ORDER BY id').map(deviceOf),
-  device: async (id) => (tx.sql, tx.device(id)),
+  devices: async () => [...tx.devices().values()],
+  device: async (id) => tx.device(id),
   usage: async (now) => usage(tx, now),
   runs: async (diskId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf),
   unownedRuns: async (deviceId) =>
@@ -79,9 +79,8 @@ function usage(tx: Transaction, now: number): ReadonlyMap<DeviceId, DeviceUsage>
   const over = byDevice(ended, now);
   const free = byDevice('SELECT device_id AS id, total(count) AS held, total(count * clean) AS clean FROM unowned GROUP BY device_id');
   const bad = byDevice('SELECT device_id AS id, total(count) AS held FROM bad GROUP BY device_id');
-  const entries = tx.sql.all('SELECT id, extent_bytes FROM device ORDER BY id').map((row): [DeviceId, DeviceUsage] => {
-    const id = Number(row['id']);
-    const inBytes = (from: Map<number, Row>, name: string): Bytes => bytes(Number(from.get(id)?.[name] ?? 0) * Number(row['extent_bytes']));
+  const entries = [...tx.devices().values()].map(({ id, extentBytes }): [DeviceId, DeviceUsage] => {
+    const inBytes = (from: Map<number, Row>, name: string): Bytes => bytes(Number(from.get(id)?.[name] ?? 0) * extentBytes);
     const reclaimableBytes = inBytes(over, 'reclaimable');
     const reservedBytes = inBytes(over, 'reserved');
     return [

@@ -21,6 +21,8 @@ CREATE TABLE meta (
   next_generation INTEGER NOT NULL,
   next_worker INTEGER NOT NULL,
   next_event INTEGER NOT NULL,
+  -- The commit that last changed a device.
+  device_commit INTEGER NOT NULL DEFAULT 0,
   clock_wall_ms INTEGER,
   clock_boot_id TEXT,
   clock_since_boot_ms REAL,
@@ -159,6 +161,8 @@ CREATE TABLE event (
 CREATE TABLE history (
   commit_number INTEGER PRIMARY KEY,
   next_event INTEGER NOT NULL,
+  -- The commit that last changed a device.
+  device_commit INTEGER NOT NULL DEFAULT 0,
   before TEXT NOT NULL
 ) STRICT;
 `;

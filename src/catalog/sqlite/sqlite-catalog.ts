@@ -10,7 +10,9 @@ import { limits } from '../../base/limits.ts';
 import type { Catalog, CatalogReader, CatalogWriter } from '../catalog.ts';
 import { backupFrom } from './backup.ts';
 import { Connection } from './connection.ts';
+import { DeviceCache } from './device-cache.ts';
 import { makeFile, makeTables, migrate, versionOf } from './file.ts';
+import type { Version } from './file.ts';
 import { migrations } from './migrations/migrations.ts';
 import type { Migration } from './migrations/migrations.ts';
 import { readDisks } from './read-disks.ts';
@@ -43,6 +45,7 @@ export class SqliteCatalog implements Catalog {
   readonly #migrations: readonly Migration[];
   readonly #eventsKept: number;
   readonly #idleReaders: Connection[] = [];
+  readonly #devices = new DeviceCache();
   #writer: Connection | null = null;
   #watcher: Connection | null = null;
   /** Settles when the last write in the queue has. */
@@ -70,8 +73,7 @@ export class SqliteCatalog implements Catalog {
     if (!existsSync(this.#path)) return this.#readEmpty(body);
     const connection = this.#idleReaders.pop() ?? (await this.#retrying(() => new Connection(this.#path, { readOnly: true })));
     try {
-      await this.#retrying(() => connection.begin('BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1'));
-      const state = versionOf(connection, this.#version);
+      const state = await this.#snapshot(connection);
       if (state === 'current') return await this.#reading(connection, body);
       connection.rollback();
       if (state === 'absent') return await this.#readEmpty(body);
@@ -88,7 +90,7 @@ export class SqliteCatalog implements Catalog {
     return this.#queued(async () => {
       const connection = await this.#begin();
       try {
-        const transaction = new Transaction(connection);
+        const transaction = new Transaction(connection, this.#devices);
         const result = await body(this.#writerOf(transaction)).finally(() => transaction.end());
         transaction.settle();
         connection.commit();
@@ -119,8 +121,7 @@ export class SqliteCatalog implements Catalog {
     if (!existsSync(this.#path)) return [];
     const connection = await this.#retrying(() => new Connection(this.#path, { readOnly: true }));
     try {
-      await this.#retrying(() => connection.begin('BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1'));
-      return versionOf(connection, this.#version) === 'current' ? selfCheck(connection) : [];
+      return (await this.#snapshot(connection)) === 'current' ? selfCheck(connection) : [];
     } finally {
       connection.close();
     }
@@ -132,6 +133,15 @@ export class SqliteCatalog implements Catalog {
     for (const connection of [...this.#idleReaders.splice(0), this.#writer, this.#watcher]) connection?.close();
     this.#writer = null;
     this.#watcher = null;
+  }
+
+  /** The first look at the file, which is that for the version, takes the snapshot. */
+  #snapshot(connection: Connection): Promise<Version> {
+    return this.#retrying(() => {
+      connection.rollback();
+      connection.begin('BEGIN');
+      return versionOf(connection, this.#version);
+    });
   }
 
   #retrying<T>(attempt: () => T): Promise<T> {
@@ -164,7 +174,7 @@ export class SqliteCatalog implements Catalog {
   }
 
   async #reading<T>(connection: Connection, body: (reader: CatalogReader) => Promise<T>): Promise<T> {
-    const transaction = new Transaction(connection);
+    const transaction = new Transaction(connection, this.#devices);
     return body(this.#readerOf(transaction)).finally(() => transaction.end());
   }
 

@@ -6,7 +6,8 @@ import { invariant } from '../../base/invariant.ts';
 import type { DeviceId, PoolDevice } from '../../core/types.ts';
 import type { Connection } from './connection.ts';
 import { Images } from './history.ts';
-import { deviceOf } from './rows.ts';
+import { readDevices } from './device-cache.ts';
+import type { DeviceCache, Devices } from './device-cache.ts';
 import type { Value } from './rows.ts';
 
 export type Meta = {
@@ -17,6 +18,7 @@ export type Meta = {
   next_generation: number;
   next_worker: number;
   next_event: number;
+  device_commit: number;
   clock_wall_ms: number | null;
   clock_boot_id: string | null;
   clock_since_boot_ms: number | null;
@@ -31,14 +33,18 @@ export class Transaction {
   /** What it has found of the disks that it changes. */
   readonly images = new Images();
   readonly #connection: Connection;
-  readonly #devices = new Map<DeviceId, PoolDevice | null>();
+  readonly #cache: DeviceCache;
+  /** Read anew, once this transaction has changed some. */
+  #ownDevices: Devices | null = null;
+  #devicesChanged = false;
   /** Extents that left a table and have not entered another yet, by device. */
   readonly #astray = new Map<DeviceId, number>();
   readonly #touched: Place[] = [];
   #alive = true;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, cache: DeviceCache) {
     this.#connection = connection;
+    this.#cache = cache;
     const meta = connection.get('SELECT * FROM meta WHERE id = 1');
     if (meta === undefined) throw new XvdError('CATALOG_DAMAGED', `the catalog ${connection.path} has lost its row of numbers`);
     this.meta = meta as unknown as Meta;
@@ -54,27 +60,32 @@ export class Transaction {
     this.#alive = false;
   }
 
-  device(id: DeviceId): PoolDevice | null {
-    const known = this.#devices.get(id);
-    if (known !== undefined) return known;
-    const row = this.sql.get('SELECT * FROM device WHERE id = ?', id);
-    const device = row === undefined ? null : deviceOf(row);
-    this.#devices.set(id, device);
-    return device;
+  devices(): Devices {
+    if (!this.#devicesChanged) return this.#cache.at(this.sql, this.meta.catalog_id, this.meta.device_commit);
+    return (this.#ownDevices ??= readDevices(this.sql));
   }
 
-  forgetDevice(id: DeviceId): void {
-    this.#devices.delete(id);
+  device(id: DeviceId): PoolDevice | null {
+    return this.devices().get(id) ?? null;
+  }
+
+  changedDevices(): void {
+    this.#devicesChanged = true;
+    this.#ownDevices = null;
   }
 
   /** The device's account is closed with it. */
-  dropDevice(id: DeviceId): void {
-    this.#devices.set(id, null);
+  closeAccount(id: DeviceId): void {
     this.#astray.delete(id);
   }
 
   left(place: Place): void {
     this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) + place.count);
+  }
+
+  /** Again, what was unowned at the start of a step and still is: nothing new can overlap it. */
+  stayed(place: Place): void {
+    this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) - place.count);
   }
 
   entered(place: Place): void {
@@ -84,7 +95,7 @@ export class Transaction {
       place.count > 0 && place.firstExtent >= 0 && place.firstExtent + place.count <= device.extentCount,
       `extents ${place.firstExtent}+${place.count} lie inside device ${device.id}`,
     );
-    this.#astray.set(place.deviceId, (this.#astray.get(place.deviceId) ?? 0) - place.count);
+    this.stayed(place);
     this.#touched.push(place);
   }
 
@@ -118,6 +129,7 @@ export class Transaction {
   #storeMeta(): void {
     const { meta } = this;
     meta.commit_number += 1;
+    if (this.#devicesChanged) meta.device_commit = meta.commit_number;
     this.images.store(this.sql, meta);
     this.sql.run(updateMeta, ...metaNames.map((name) => meta[name] as Value));
   }
@@ -130,6 +142,7 @@ const metaNames = [
   'next_generation',
   'next_worker',
   'next_event',
+  'device_commit',
   'clock_wall_ms',
   'clock_boot_id',
   'clock_since_boot_ms',

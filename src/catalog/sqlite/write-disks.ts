@@ -72,9 +72,16 @@ function widenSpan(tx: Transaction, id: number, expiresAt: number | null): void 
 function moveInSpan(tx: Transaction, id: number, from: number | null, to: number | null): void {
   const row = tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
   const edge = from ?? NEVER_MS;
-  // Only what stood at an edge can leave the span narrower than before.
-  if (row === undefined || row['soonest'] === edge || row['latest'] === edge) settleSpan(tx, id);
+  // Only what stood at an edge, and alone, can leave the span narrower than before.
+  const atEdge = row === undefined || row['soonest'] === edge || row['latest'] === edge;
+  if (atEdge && !isOneOfMany(tx, id, from)) settleSpan(tx, id);
   else widenSpan(tx, id, to);
+}
+
+/** Mostly one that has no end either, so that the look ends with the first found. */
+function isOneOfMany(tx: Transaction, id: number, expiresAt: number | null): boolean {
+  const first = spanOf(id) * SPAN_DISKS;
+  return tx.sql.get('SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND expires_at IS ? LIMIT 1', first, first + SPAN_DISKS - 1, expiresAt) !== undefined;
 }
 
 function settleSpan(tx: Transaction, id: number): void {

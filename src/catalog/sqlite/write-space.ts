@@ -14,11 +14,12 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
     const device = { ...added, id: tx.meta.next_device };
     tx.sql.insert('device', deviceColumns(device));
     tx.meta.next_device += 1;
-    tx.forgetDevice(device.id);
+    tx.changedDevices();
     const all = { deviceId: device.id, firstExtent: extents(0), count: device.extentCount, clean: false };
     // New space comes from outside.
     tx.left(all);
     insertUnowned(tx, all);
+    tx.entered(all);
     return device;
   },
   updateDevice: async (device) => {
@@ -26,7 +27,7 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
     invariant(before !== null, `device ${device.id} is in the catalog`);
     invariant(before.extentBytes === device.extentBytes && before.extentCount === device.extentCount, `the extents of device ${device.id} stay as they are`);
     tx.sql.update('device', 'id', tx.sql.get('SELECT * FROM device WHERE id = ?', device.id) ?? {}, deviceColumns(device));
-    tx.forgetDevice(device.id);
+    tx.changedDevices();
     if (before.pool === device.pool && before.blockBytes === device.blockBytes) return;
     tx.sql.run('UPDATE unowned SET pool = ?, block_bytes = ? WHERE device_id = ?', device.pool, device.blockBytes, device.id);
   },
@@ -36,7 +37,8 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
     tx.sql.run('DELETE FROM unowned WHERE device_id = ?', id);
     tx.sql.run('DELETE FROM bad WHERE device_id = ?', id);
     tx.sql.run('DELETE FROM device WHERE id = ?', id);
-    tx.dropDevice(id);
+    tx.changedDevices();
+    tx.closeAccount(id);
   },
   setRuns: async (diskId, runs) => setRuns(tx, diskId, runs),
   takeUnowned: async (run) => takeUnowned(tx, run),
@@ -60,15 +62,15 @@ function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
   tx.images.keepRuns(diskId, before);
   let held = 0;
   for (const [position, run] of runs.entries()) {
-    tx.entered(run);
     held += run.count * (tx.device(run.deviceId)?.extentBytes ?? 0);
     const old = before[position];
+    if (old !== undefined && same(old, run)) continue;
+    tx.entered(run);
     if (old !== undefined) tx.left(old);
     const values = [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0];
     if (old === undefined)
       tx.sql.run('INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)', diskId, position, ...values);
-    else if (!same(old, run))
-      tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
+    else tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
   }
   if (before.length > runs.length) {
     for (const old of before.slice(runs.length)) tx.left(old);
@@ -93,8 +95,11 @@ function takeUnowned(tx: Transaction, run: Run): void {
   if (whole.firstExtent < run.firstExtent) resizeUnowned(tx, whole, run.firstExtent - whole.firstExtent);
   else deleteUnowned(tx, whole);
   tx.left(whole);
-  if (whole.firstExtent < run.firstExtent) tx.entered({ ...whole, count: run.firstExtent - whole.firstExtent });
-  if (tail > 0) insertUnowned(tx, { ...whole, firstExtent: extents(end), count: extents(tail) });
+  if (whole.firstExtent < run.firstExtent) tx.stayed({ ...whole, count: run.firstExtent - whole.firstExtent });
+  if (tail === 0) return;
+  const rest = { ...whole, firstExtent: extents(end), count: extents(tail) };
+  insertUnowned(tx, rest);
+  tx.stayed(rest);
 }
 
 function giveUnowned(tx: Transaction, run: Run): void {
@@ -115,12 +120,13 @@ function giveUnowned(tx: Transaction, run: Run): void {
     tx.left(left);
     tx.entered({ ...left, count: left.count + count });
   } else {
-    insertUnowned(tx, { ...run, count: extents(count) });
+    const given = { ...run, count: extents(count) };
+    tx.entered(given);
+    insertUnowned(tx, given);
   }
 }
 
 function insertUnowned(tx: Transaction, run: Run): void {
-  tx.entered(run);
   const device = tx.device(run.deviceId);
   invariant(device !== null, `device ${run.deviceId} is in the catalog`);
   tx.sql.insert('unowned', {
