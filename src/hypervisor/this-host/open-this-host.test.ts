@@ -95,6 +95,8 @@ class Bench implements AsyncDisposable {
     const folder = join(this.run, 'dom0', String(generation));
     if (existsSync(folder)) left.push(folder);
     left.push(...(await findLoops(join(folder, 'disk'))), ...(await findStorageDaemons(join(folder, 'storage-daemon.pid'))).map(String));
+    // A loop device whose file was unmounted below it shows no path.
+    for (const name of readdirSync('/sys/block')) if (name.startsWith('loop') && existsSync(`/sys/block/${name}/loop/backing_file`) && readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim() === '/') left.push(name);
     if (readFileSync('/proc/self/mountinfo', 'utf8').includes(folder)) left.push('mount');
     left.push(...readdirSync('/dev').filter((name) => this.targets.some(({ target }) => target === `/dev/${name}`)));
     return left;

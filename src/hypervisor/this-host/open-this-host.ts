@@ -2,8 +2,7 @@
 // by qemu-storage-daemon (a file through FUSE) and a loop device. Every step can be repeated, and is recorded before it is
 // taken. By force, I/O is made to fail first; mounts of others are left to them, since writing below them would be worse.
 
-import { readFile } from 'node:fs/promises';
-import { access, constants, stat } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
@@ -13,7 +12,7 @@ import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervis
 import { abandonLoop, attachLoop, detachLoop, findLoops, flush, openExclusively } from './loop-device.ts';
 import { plugRecords } from './plug-record.ts';
 import type { PlugRecord, PlugRecords } from './plug-record.ts';
-import { endStorageDaemon, exportAnswers, findStorageDaemons, startStorageDaemon } from './storage-daemon.ts';
+import { endStorageDaemon, exportAnswers, findStorageDaemons, startStorageDaemon, unmountExport } from './storage-daemon.ts';
 import { lookAt, makeLink, removeLink, taken } from './target-link.ts';
 import { refuseBusy } from './users-of-node.ts';
 
@@ -128,7 +127,10 @@ async function takeOut(context: Context, { generation, target, force }: Unplug):
     else await detachLoop(context.programs, device, records.exportFile(generation), context.flushMs);
   }
   await removeLink(record.target, record.linkTo);
-  if (endpoint.kind === 'nbd') await endStorageDaemon(context.programs, { pidFile: pidFileOf(context, generation), exportFile: records.exportFile(generation) }, false);
+  if (endpoint.kind === 'nbd') {
+    await endStorageDaemon(pidFileOf(context, generation), false);
+    await unmountExport(context.programs, records.exportFile(generation));
+  }
   await records.remove(generation);
 }
 
@@ -152,8 +154,9 @@ async function undo(context: Context, record: PlugRecord): Promise<void> {
 async function undoDevice(context: Context, { generation, endpoint }: PlugRecord): Promise<void> {
   if (endpoint.kind !== 'nbd') return;
   const exportFile = context.records.exportFile(generation);
-  await endStorageDaemon(context.programs, { pidFile: pidFileOf(context, generation), exportFile }, true);
+  await endStorageDaemon(pidFileOf(context, generation), true);
   for (const loop of await findLoops(exportFile)) await abandonLoop(context.programs, loop);
+  await unmountExport(context.programs, exportFile);
 }
 
 /** All of which anything is left, whole or half: what is half is completed by plug() or removed by unplug(). */

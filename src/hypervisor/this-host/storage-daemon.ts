@@ -48,14 +48,16 @@ export async function findStorageDaemons(pidFile: string): Promise<readonly numb
   return pids;
 }
 
-/** Ends it and waits until it is gone. `abruptly`: what it still has in hand fails at once. */
-export async function endStorageDaemon(programs: Programs, options: Pick<StorageDaemonOptions, 'pidFile' | 'exportFile'>, abruptly: boolean): Promise<void> {
+/**
+ * Ends it and waits until it is gone. `abruptly`: what it still has in hand fails at once, and its file stays mounted, so that
+ * the loop device on it can still be told by its name: unmountExport() comes after that.
+ */
+export async function endStorageDaemon(pidFile: string, abruptly: boolean): Promise<void> {
   for (const signal of abruptly ? (['SIGKILL'] as const) : (['SIGTERM', 'SIGKILL'] as const)) {
-    for (const pid of await findStorageDaemons(options.pidFile)) sendSignal(pid, signal);
-    if (await goneWithin(options.pidFile, END_MS)) break;
+    for (const pid of await findStorageDaemons(pidFile)) sendSignal(pid, signal);
+    if (await goneWithin(pidFile, END_MS)) return;
   }
-  await unmountExport(programs, options.exportFile);
-  if ((await findStorageDaemons(options.pidFile)).length > 0) throw new XvdError('FENCE_UNPROVED', `the qemu-storage-daemon of ${options.exportFile} does not end`);
+  throw new XvdError('FENCE_UNPROVED', `the qemu-storage-daemon of ${pidFile} does not end`);
 }
 
 function sendSignal(pid: number, signal: NodeJS.Signals): void {
@@ -75,7 +77,7 @@ async function goneWithin(pidFile: string, timeoutMs: number): Promise<boolean> 
 }
 
 /** It unmounts its file itself, unless it was killed. */
-async function unmountExport(programs: Programs, exportFile: string): Promise<void> {
+export async function unmountExport(programs: Programs, exportFile: string): Promise<void> {
   for (let round = 0; round < 4; round += 1) {
     if (!(await isExported(exportFile))) return;
     await programs.run('umount', ['--lazy', exportFile]).catch(() => undefined);
