@@ -20,6 +20,14 @@ type Consent = { readonly force: boolean; readonly label: boolean; readonly cata
 
 export async function refuseUnsafe(system: CatalogSystem, facts: DeviceFacts, { force, label, catalogId }: Consent): Promise<void> {
   if (force) return;
+  await refuseUsed(system, facts);
+  await refuseForeignLabel(system, facts, catalogId);
+  if (facts.signatures.length > 0) throw new XvdError('DEVICE_CARRIES_DATA', `${facts.path} carries ${facts.signatures.join(', ')}`);
+  if (facts.copyOnWrite) throw new XvdError('COPY_ON_WRITE', `${facts.path} lies on a copy-on-write filesystem`);
+  if (!label && facts.identity.kind === 'path') throw new XvdError('DEVICE_IDENTITY_MISSING', `${facts.path} has no identity of its own`);
+}
+
+export async function refuseUsed(system: CatalogSystem, facts: DeviceFacts): Promise<void> {
   const use = { kind: 'pool', name: facts.path, mode: 'w', footprint: facts.footprint } as const;
   const { conflicts } = checkSharing(use, await system.host.users());
   const [first] = conflicts;
@@ -27,10 +35,6 @@ export async function refuseUnsafe(system: CatalogSystem, facts: DeviceFacts, { 
     const names = [...new Set(conflicts.map(({ user }) => `${user.kind} ${user.name}`))].join(', ');
     throw new XvdError('DEVICE_IN_USE', `${facts.path} is in use: ${names}`);
   }
-  await refuseForeignLabel(system, facts, catalogId);
-  if (facts.signatures.length > 0) throw new XvdError('DEVICE_CARRIES_DATA', `${facts.path} carries ${facts.signatures.join(', ')}`);
-  if (facts.copyOnWrite) throw new XvdError('COPY_ON_WRITE', `${facts.path} lies on a copy-on-write filesystem`);
-  if (!label && facts.identity.kind === 'path') throw new XvdError('DEVICE_IDENTITY_MISSING', `${facts.path} has no identity of its own`);
 }
 
 async function refuseForeignLabel(system: CatalogSystem, facts: DeviceFacts, catalogId: string): Promise<void> {

@@ -3,6 +3,8 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { KeyedQueue } from '../base/keyed-queue.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import type { Packer } from '../core/label-ring.ts';
+import type { ReadLegacy } from '../core/legacy.ts';
 import type { DataPath } from '../datapath/datapath.ts';
 import type { Host } from '../host/host.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
@@ -15,6 +17,12 @@ export type CatalogSystem = {
   readonly random: Random;
   /** Goes on labels, so that a second host is noticed. */
   readonly hostName: string;
+  /** Reads a database of 2004 (`import-legacy`). */
+  readonly readLegacy?: ReadLegacy;
+  /** Compresses the copies of the catalog on labels; without it labels carry no copy. */
+  readonly packer?: Packer;
+  /** Opens a file that `backup` made, for reading (`recover FILE`); the caller disposes of it. */
+  readonly openCopy?: (file: string) => Promise<Catalog>;
 };
 
 /** For what needs the data path or a hypervisor: inside the daemon only. */

@@ -26,6 +26,7 @@ export const layers: readonly Layer[] = [
   { name: 'programs', holds: /^src\/host\/(programs|syscalls)\.ts$/, imports: ['base'], node: true, packages: ['koffi'] },
   implementation('catalog/sqlite'),
   implementation('catalog/memory'),
+  implementation('catalog/legacy'),
   implementation('host/linux', ['koffi']),
   implementation('host/simulated'),
   implementation('datapath/nbd'),
