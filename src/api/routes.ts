@@ -1,0 +1,148 @@
+// The routes as data: method, path, what is taken, what is given, which use case. The server and OpenAPI are made from it.
+
+import { z } from 'zod';
+import { attachVbd } from '../app/attach-vbd.ts';
+import { checkPool } from '../app/check-pool.ts';
+import { createDisk } from '../app/create-disk.ts';
+import { deleteDisk } from '../app/delete-disk.ts';
+import { detachVbd } from '../app/detach-vbd.ts';
+import { extentsOf } from '../app/extents-of.ts';
+import { formatDevice } from '../app/format-device.ts';
+import { listDevices } from '../app/list-devices.ts';
+import { listDisks } from '../app/list-disks.ts';
+import { refreshDisk } from '../app/refresh-disk.ts';
+import { restoreDisk } from '../app/restore-disk.ts';
+import { showDisk } from '../app/show-disk.ts';
+import { consoleOf, listDomains, startDomain, stopDomain } from '../app/start-domain.ts';
+import type { System } from '../app/system.ts';
+import { vbds } from '../app/vbds.ts';
+import type { ExpertLevel } from '../core/types.ts';
+import { answer, body, query } from './schemas.ts';
+
+export type Setup = { readonly system: System; readonly expert: ExpertLevel };
+type Params = Readonly<Record<string, string>>;
+
+export type Route = {
+  readonly method: 'get' | 'post' | 'delete';
+  /** As OpenAPI writes it, below /api/v1. */
+  readonly path: string;
+  readonly summary: string;
+  readonly query: z.ZodObject;
+  readonly body: z.ZodType | null;
+  readonly answer: z.ZodType;
+  readonly handle: (setup: Setup, params: Params, query: unknown, body: unknown) => Promise<unknown>;
+};
+
+type Taken<Q extends z.ZodObject, B extends z.ZodType | null> = {
+  readonly query: Q;
+  readonly body: B;
+  readonly handle: (setup: Setup, params: Params, query: z.infer<Q>, body: B extends z.ZodType ? z.infer<B> : null) => Promise<unknown>;
+} & Pick<Route, 'method' | 'path' | 'summary' | 'answer'>;
+
+/** The handler sees what the schemas let through. */
+const route = <Q extends z.ZodObject, B extends z.ZodType | null>(taken: Taken<Q, B>): Route => taken as unknown as Route;
+
+type Lease = { readonly expiresInSeconds?: number | null | undefined };
+const lease = ({ expiresInSeconds }: Lease): { expiresInMs: number | null } => ({ expiresInMs: expiresInSeconds === undefined || expiresInSeconds === null ? null : Math.round(expiresInSeconds * 1000) });
+const given = <T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } => Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as never;
+const param = (params: Params, name: string): string => params[name] ?? '';
+
+export const routes: readonly Route[] = [
+  route({
+    method: 'get',
+    path: '/disks',
+    summary: 'disks: living ones, expired ones, or all',
+    query: query.list,
+    body: null,
+    answer: z.array(answer.disk),
+    handle: ({ system }, _, { after, ...rest }) => listDisks(system, { ...given(rest), ...(after === undefined ? {} : { afterId: after }) }),
+  }),
+  route({
+    method: 'post',
+    path: '/disks',
+    summary: 'make a disk',
+    query: query.none,
+    body: body.create,
+    answer: answer.disk,
+    handle: ({ system }, _, __, { expiresInSeconds, ...rest }) => createDisk(system, { ...given(rest), ...lease({ expiresInSeconds }) }),
+  }),
+  route({ method: 'get', path: '/disks/{id}', summary: 'one disk', query: query.none, body: null, answer: answer.disk, handle: ({ system }, params) => showDisk(system, param(params, 'id')) }),
+  route({
+    method: 'delete',
+    path: '/disks/{id}',
+    summary: 'end the lease of a disk now',
+    query: query.force,
+    body: null,
+    answer: answer.disk,
+    handle: ({ system }, params, { force }) => deleteDisk(system, { disk: param(params, 'id'), force: force === 'true' }),
+  }),
+  route({
+    method: 'post',
+    path: '/disks/{id}/refresh',
+    summary: 'set when a lease ends',
+    query: query.none,
+    body: body.lease,
+    answer: answer.disk,
+    handle: ({ system }, params, _, taken) => refreshDisk(system, { disk: param(params, 'id'), ...lease(taken) }),
+  }),
+  route({
+    method: 'post',
+    path: '/disks/{id}/restore',
+    summary: 'bring an expired disk back',
+    query: query.none,
+    body: body.lease,
+    answer: answer.disk,
+    handle: ({ system }, params, _, taken) => restoreDisk(system, { disk: param(params, 'id'), ...lease(taken) }),
+  }),
+  route({
+    method: 'get',
+    path: '/disks/{id}/extents',
+    summary: 'the extents of a disk, in order',
+    query: query.none,
+    body: null,
+    answer: z.array(answer.extent),
+    handle: ({ system }, params) => extentsOf(system, `vd:${param(params, 'id').replace(/^vd:/, '')}`),
+  }),
+  route({ method: 'get', path: '/devices', summary: 'the devices of the pool', query: query.none, body: null, answer: z.array(answer.device), handle: ({ system }) => listDevices(system) }),
+  route({ method: 'post', path: '/devices', summary: 'add a device to the pool', query: query.none, body: body.format, answer: answer.device, handle: ({ system }, _, __, taken) => formatDevice(system, given(taken)) }),
+  route({ method: 'get', path: '/vbds', summary: 'what is attached', query: query.vbds, body: null, answer: z.array(answer.vbd), handle: ({ system }, _, taken) => vbds(system, given(taken)) }),
+  route({
+    method: 'post',
+    path: '/vbds',
+    summary: 'attach a disk or device to a domain',
+    query: query.none,
+    body: body.attach,
+    answer: answer.vbd,
+    handle: ({ system, expert }, _, __, { mode, ...rest }) => attachVbd(system, { expert, ...given(rest), mode: mode === 'r' ? 'r' : 'w' }),
+  }),
+  route({
+    method: 'delete',
+    path: '/vbds/{domain}/{target}',
+    summary: 'detach a target from a domain',
+    query: query.force,
+    body: null,
+    answer: answer.vbd,
+    handle: ({ system }, params, { force }) => detachVbd(system, { domain: param(params, 'domain'), target: param(params, 'target'), force: force === 'true' }),
+  }),
+  route({ method: 'get', path: '/domains', summary: 'the domains of this host', query: query.none, body: null, answer: z.array(answer.domain), handle: ({ system }) => listDomains(system) }),
+  route({
+    method: 'post',
+    path: '/domains',
+    summary: 'start a domain from its description',
+    query: query.none,
+    body: body.startDomain,
+    answer: answer.domain,
+    handle: ({ system, expert }, _, __, taken) => startDomain(system, taken.description, { expert: taken.expert ?? expert }),
+  }),
+  route({
+    method: 'delete',
+    path: '/domains/{name}',
+    summary: 'stop a domain',
+    query: query.force,
+    body: null,
+    answer: answer.domain,
+    handle: ({ system }, params, { force }) => stopDomain(system, { name: param(params, 'name'), force: force === 'true' }),
+  }),
+  route({ method: 'get', path: '/domains/{name}/console', summary: 'where the console of a domain is', query: query.none, body: null, answer: answer.console, handle: ({ system }, params) => consoleOf(system, { name: param(params, 'name') }) }),
+  route({ method: 'get', path: '/check', summary: 'check the catalog, the devices and what is attached', query: query.check, body: null, answer: answer.check, handle: ({ system }) => checkPool(system) }),
+];

@@ -1,0 +1,108 @@
+// What the API takes and gives, as zod schemas: the edge at which requests are validated, and the source of OpenAPI.
+
+import { z } from 'zod';
+
+const bytes = z.number().int().nonnegative();
+const expiresInSeconds = z.number().positive().finite().nullable().optional();
+const name = z.string();
+
+export const query = {
+  list: z.strictObject({
+    which: z.enum(['living', 'expired', 'all']).optional(),
+    label: z.string().optional(),
+    limit: z.coerce.number().int().positive().optional(),
+    after: z.coerce.number().int().nonnegative().optional(),
+  }),
+  force: z.strictObject({ force: z.enum(['true', 'false']).optional() }),
+  vbds: z.strictObject({ domain: z.string().optional() }),
+  check: z.strictObject({}),
+  none: z.strictObject({}),
+};
+
+export const body = {
+  create: z.strictObject({
+    sizeBytes: z.number().int().positive(),
+    expiresInSeconds,
+    name: name.optional(),
+    pool: name.optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+    onExpiry: z.enum(['revoke', 'hold']).optional(),
+    wipe: z.boolean().optional(),
+    dryRun: z.boolean().optional(),
+  }),
+  lease: z.strictObject({ expiresInSeconds }),
+  format: z.strictObject({ device: z.string(), extentBytes: z.number().int().positive().optional(), pool: name.optional(), wipe: z.boolean().optional(), label: z.boolean().optional(), force: z.boolean().optional() }),
+  attach: z.strictObject({
+    source: z.string(),
+    target: z.string(),
+    domain: z.string(),
+    mode: z.enum(['r', 'w', 'rw']).default('r'),
+    expert: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional(),
+    driver: z.enum(['auto', 'dm', 'nbd']).optional(),
+    cache: z.enum(['none', 'writeback']).optional(),
+    limit: z.string().optional(),
+    persist: z.boolean().optional(),
+    dryRun: z.boolean().optional(),
+  }),
+  startDomain: z.strictObject({ description: z.unknown(), expert: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional() }),
+};
+
+const vbd = z.object({
+  domain: z.string(),
+  target: z.string(),
+  vdev: z.number(),
+  source: z.string(),
+  mode: z.enum(['r', 'w']),
+  generation: z.number(),
+  driver: z.enum(['dm', 'nbd']),
+  state: z.enum(['attaching', 'attached', 'detaching', 'revoked', 'detached']),
+  sizeBytes: bytes,
+  devicePath: z.string().nullable(),
+  uri: z.string().nullable(),
+  sharing: z.number(),
+  changed: z.boolean().optional(),
+});
+
+const disk = z.object({
+  id: z.number(),
+  uname: z.string(),
+  name: z.string().nullable(),
+  pool: z.string(),
+  sizeBytes: bytes,
+  state: z.enum(['preparing', 'live', 'expired', 'reclaimed']),
+  createdAt: z.string(),
+  expiresAt: z.string().nullable(),
+  recoverable: z.boolean(),
+  lostBytes: bytes,
+  labels: z.record(z.string(), z.string()),
+  suspect: z.boolean(),
+  blockBytes: z.number(),
+  vbds: z.array(vbd),
+  changed: z.boolean().optional(),
+});
+
+const device = z.object({
+  device: z.string(),
+  pool: z.string(),
+  extentBytes: bytes,
+  totalBytes: bytes,
+  usedBytes: bytes,
+  freeBytes: bytes,
+  reservedBytes: bytes,
+  badBytes: bytes,
+  cleanBytes: bytes,
+  identity: z.record(z.string(), z.unknown()),
+  changed: z.boolean().optional(),
+});
+
+const domain = z.object({ name: z.string(), id: z.string(), hypervisor: z.enum(['host', 'qemu', 'xen']), state: z.string(), vbds: z.array(vbd) });
+
+export const answer = {
+  vbd,
+  disk,
+  device,
+  domain,
+  extent: z.object({ device: z.string(), startSector: z.number(), sectors: z.number() }),
+  check: z.object({ problems: z.array(z.object({ code: z.string(), message: z.string(), repaired: z.boolean() })) }),
+  console: z.object({ path: z.string() }),
+};

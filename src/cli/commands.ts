@@ -1,0 +1,121 @@
+// The table of commands.
+
+import type { Argument, CommandSpec, Flag } from './command.ts';
+
+const disk: Argument = { name: 'DISK', help: 'ID (5 or vd:5) or name' };
+const device: Argument = { name: 'DEVICE', help: 'a drive, partition or regular file' };
+const target: Argument = { name: 'TARGET', help: 'target device: xvda, /dev/xvdb1, sda, hda …' };
+const expires: Flag = { kind: 'text', value: 'TIME', help: 'when the lease ends: 30s, 10m, 2h, 7d, 2w, an ISO 8601 instant, or never (default: never)' };
+const force = (help: string): Flag => ({ kind: 'boolean', help });
+const dryRun: Flag = { kind: 'boolean', help: 'say what would be done, change nothing' };
+
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'format',
+    summary: 'add a device to the pool',
+    details: 'Writes only a label of 1 MiB at the head and the tail of the device.',
+    arguments: [device],
+    flags: {
+      'extent-size': { kind: 'text', value: 'SIZE', help: 'unit of allocation (default 64M)' },
+      pool: { kind: 'text', value: 'NAME', help: 'pool to join (default: default)' },
+      wipe: { kind: 'boolean', help: 'zero the device now, so that disks need no wiping later' },
+      'no-label': { kind: 'boolean', help: 'write nothing; the device is known by its own identity' },
+      force: force('take the device although it carries data or is in use'),
+    },
+    load: () => import('./commands/format.ts'),
+  },
+  { name: 'unformat', summary: 'take an unused device out of the pool', arguments: [device], flags: {}, load: () => import('./commands/unformat.ts') },
+  { name: 'devices', summary: 'list the devices of the pool', arguments: [], flags: {}, load: () => import('./commands/devices.ts') },
+  {
+    name: 'create',
+    summary: 'make a virtual disk',
+    arguments: [{ name: 'SIZE', help: 'with a unit: 64M, 10G, 1.5T; rounded up to 4096 bytes' }],
+    flags: {
+      expires,
+      name: { kind: 'text', value: 'NAME', help: 'a name for it' },
+      pool: { kind: 'text', value: 'POOL', help: 'pool to take space from (default: default)' },
+      label: { kind: 'list', value: 'K=V', help: 'a label; may be given several times' },
+      'on-expiry': { kind: 'text', value: 'POLICY', choices: ['revoke', 'hold'], help: 'what happens to its VBDs when the lease ends: revoke (default) or hold' },
+      'no-wipe': { kind: 'boolean', help: 'do not zero it: what former owners left can be read' },
+      'dry-run': dryRun,
+    },
+    load: () => import('./commands/create.ts'),
+  },
+  { name: 'refresh', summary: 'set when the lease of a living disk ends', arguments: [disk], flags: { expires }, load: () => import('./commands/refresh.ts') },
+  { name: 'delete', summary: 'end the lease of a disk now', arguments: [disk], flags: { force: force('revoke what is attached') }, load: () => import('./commands/delete.ts') },
+  { name: 'restore', summary: 'bring back an expired disk that is still whole', arguments: [disk], flags: { expires }, load: () => import('./commands/restore.ts') },
+  {
+    name: 'list',
+    summary: 'list disks',
+    arguments: [],
+    flags: {
+      expired: { kind: 'boolean', help: 'those whose lease is over' },
+      all: { kind: 'boolean', help: 'living and expired ones' },
+      label: { kind: 'text', value: 'K=V', help: 'only those with this label' },
+      limit: { kind: 'text', value: 'N', help: 'at most so many' },
+      after: { kind: 'text', value: 'ID', help: 'only those with a higher ID' },
+    },
+    load: () => import('./commands/list.ts'),
+  },
+  { name: 'show', summary: 'all of one disk', arguments: [disk], flags: {}, load: () => import('./commands/show.ts') },
+  { name: 'extents', summary: 'the extents of a disk or device, in order', arguments: [{ name: 'UNAME', help: 'vd:ID, vd:NAME or phy:DEVICE' }], flags: {}, load: () => import('./commands/extents.ts') },
+  {
+    name: 'attach',
+    summary: 'attach a disk or device to a domain',
+    arguments: [
+      { name: 'UNAME', help: 'vd:ID, vd:NAME or phy:DEVICE' },
+      target,
+      { name: 'DOMAIN', help: '0 (this host), a running domain, or with --driver nbd any name' },
+      { name: 'MODE', optional: true, choices: ['r', 'w', 'rw'], help: 'r (default), or w (= rw)' },
+    ],
+    flags: {
+      expert: { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'how much unsafe sharing is allowed (default: XVD_EXPERT, else 0)' },
+      driver: { kind: 'text', value: 'DRIVER', choices: ['auto', 'dm', 'nbd'], help: 'auto (default), dm or nbd' },
+      cache: { kind: 'text', value: 'MODE', choices: ['none', 'writeback'], help: 'none (default on block devices) or writeback (default on files)' },
+      persist: { kind: 'boolean', help: 'attach it again after a reboot of the host' },
+      'dry-run': dryRun,
+    },
+    load: () => import('./commands/attach.ts'),
+  },
+  { name: 'detach', summary: 'detach a target from a domain', arguments: [target, { name: 'DOMAIN', help: 'the domain' }], flags: { force: force('pull it away from a domain that uses it') }, load: () => import('./commands/detach.ts') },
+  { name: 'vbds', summary: 'list what is attached', arguments: [{ name: 'DOMAIN', optional: true, help: 'only of this domain' }], flags: {}, load: () => import('./commands/vbds.ts') },
+  {
+    name: 'domain start',
+    summary: 'start a domain from its description',
+    details: 'FILE is TypeScript (`export const domain = defineDomain({…})`), JSON or TOML with: name, kernel, memory, disks, and optionally hypervisor, ramdisk, vcpus, cmdline, root, expert, network, console, onExit.',
+    arguments: [{ name: 'FILE', help: 'the description' }],
+    flags: { expert: { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'expert level, before that of the description' } },
+    load: () => import('./commands/domain-start.ts'),
+  },
+  { name: 'domain stop', summary: 'stop a domain', arguments: [{ name: 'NAME', help: 'the domain' }], flags: { force: force('end it without asking it') }, load: () => import('./commands/domain-stop.ts') },
+  { name: 'domain list', summary: 'list domains', arguments: [], flags: {}, load: () => import('./commands/domain-list.ts') },
+  { name: 'domain console', summary: 'connect to the console of a domain (Ctrl-] leaves)', arguments: [{ name: 'NAME', help: 'the domain' }], flags: {}, load: () => import('./commands/domain-console.ts') },
+  {
+    name: 'serve',
+    summary: 'run the daemon: data path, lease keeper, HTTP API',
+    arguments: [],
+    flags: {
+      listen: { kind: 'text', value: 'HOST:PORT', help: 'serve the API over TCP too; needs --token-file, and TLS unless it is loopback' },
+      'token-file': { kind: 'text', value: 'FILE', help: 'file that holds the token of the API over TCP' },
+      'tls-cert': { kind: 'text', value: 'FILE', help: 'certificate (PEM)' },
+      'tls-key': { kind: 'text', value: 'FILE', help: 'its key (PEM)' },
+    },
+    load: () => import('./commands/serve.ts'),
+  },
+  {
+    name: 'check',
+    summary: 'check the catalog against itself, the devices and what is attached',
+    arguments: [],
+    flags: { repair: { kind: 'boolean', help: 'mend what needs no guess' }, 'accept-clock': { kind: 'boolean', help: 'believe the clock from here on' } },
+    load: () => import('./commands/check.ts'),
+  },
+  { name: 'backup', summary: 'copy the catalog into a new file, online', arguments: [{ name: 'FILE', help: 'the copy' }], flags: {}, load: () => import('./commands/backup.ts') },
+  {
+    name: 'events',
+    summary: 'what happened to disks, leases and VBDs',
+    arguments: [],
+    flags: { follow: { kind: 'boolean', help: 'go on as events come' }, after: { kind: 'text', value: 'ID', help: 'only those after this one' } },
+    load: () => import('./commands/events.ts'),
+  },
+  { name: 'completion', summary: 'print the completion of a shell', arguments: [{ name: 'SHELL', choices: ['bash', 'zsh', 'fish'], help: 'bash, zsh or fish' }], flags: {}, load: () => import('./commands/completion.ts') },
+];

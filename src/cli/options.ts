@@ -1,0 +1,23 @@
+// From the texts of flags and arguments to the options of use cases.
+
+import type { Expiry } from '../app/shapes.ts';
+import { XvdError } from '../base/error.ts';
+import { parseExpiry } from '../core/duration.ts';
+import { parseLabel } from '../core/name.ts';
+import { wallMs } from '../base/units.ts';
+
+export function expiryOption(text: string | undefined, nowMs: number): Expiry {
+  return text === undefined ? {} : { expiresAtMs: parseExpiry(text, wallMs(nowMs)) };
+}
+
+export function labelsOption(texts: readonly string[]): Readonly<Record<string, string>> {
+  const pairs = texts.map(parseLabel);
+  const twice = pairs.find(({ key }, index) => pairs.findIndex((other) => other.key === key) !== index);
+  if (twice !== undefined) throw new XvdError('USAGE', `the label '${twice.key}' is given twice`);
+  return Object.fromEntries(pairs.map(({ key, value }) => [key, value]));
+}
+
+export function wholeNumber(text: string, name: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new XvdError('VALUE_INVALID', `${name} is a whole number, not '${text}'`);
+  return Number(text);
+}
