@@ -48,8 +48,12 @@ export async function createDisk(system: CatalogSystem, options: CreateOptions, 
   const warnings = request.sizeBytes === options.sizeBytes ? [] : [`size rounded up to ${request.sizeBytes} bytes, a multiple of 4096`];
   await reapWorkers(system);
   try {
-    const disk = await change(system, 'create', (tx) => record(tx, request));
-    if (disk.preparing) await prepareDisk(system, disk.id, work);
+    const { disk, made } = await change(system, 'create', async (tx) => {
+      const disk = await record(tx, request);
+      return { disk, made: diskInfo(disk, [], tx) };
+    });
+    if (!disk.preparing) return { ...made, changed: true, warnings };
+    await prepareDisk(system, disk.id, work);
     const info = await look(system, async (reader, now) => diskInfoOf(reader, (await reader.disk(disk.id)) ?? disk, now));
     return { ...info, changed: true, warnings };
   } catch (error) {

@@ -1,11 +1,12 @@
 // A catalog of many disks, written in bulk: 16 devices of 64 TiB make the pool of 1 PiB (16,000,000 extents of 64 MiB) whatever
 // the number of disks; each disk has three runs of five extents, scattered over all devices. For tests and benchmarks of size.
 
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 import { bytes, extents, GIB, MIB } from '../../base/units.ts';
 import { device, fixedClock, seededRandom } from '../fixture.ts';
-import { join } from 'node:path';
 import { CATALOG_FILE, openSqliteCatalog } from './open.ts';
 import { NEVER_MS, SPAN_DISKS } from './schema.ts';
 
@@ -51,6 +52,10 @@ export async function buildPetabyte(folder: string, disks: number, nowMs: number
   for (const { sql } of indexes) database.exec(String(sql));
   database.exec('PRAGMA journal_mode = WAL');
   database.close();
+  // Or the kernel writes it out while the first figures are taken.
+  const descriptor = openSync(join(folder, CATALOG_FILE), 'r');
+  fsyncSync(descriptor);
+  closeSync(descriptor);
 }
 
 const count = (limit: number, from = 0): string => `WITH RECURSIVE n (i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${limit + from})`;

@@ -70,7 +70,7 @@ export class SqliteCatalog implements Catalog {
 
   async read<T>(body: (reader: CatalogReader) => Promise<T>): Promise<T> {
     invariant(!this.#closed, 'the catalog is open');
-    if (!existsSync(this.#path)) return this.#readEmpty(body);
+    if (!this.#isThere()) return this.#readEmpty(body);
     const connection = this.#idleReaders.pop() ?? (await this.#retrying(() => new Connection(this.#path, { readOnly: true })));
     try {
       const state = await this.#snapshot(connection);
@@ -103,7 +103,7 @@ export class SqliteCatalog implements Catalog {
 
   async changeMark(): Promise<number> {
     invariant(!this.#closed, 'the catalog is open');
-    if (!existsSync(this.#path)) return 0;
+    if (!this.#isThere()) return 0;
     return this.#retrying(() => {
       this.#watcher ??= new Connection(this.#path, { readOnly: true });
       return Number(this.#watcher.get('PRAGMA data_version')?.['data_version']);
@@ -118,7 +118,7 @@ export class SqliteCatalog implements Catalog {
 
   async selfCheck(): Promise<readonly string[]> {
     invariant(!this.#closed, 'the catalog is open');
-    if (!existsSync(this.#path)) return [];
+    if (!this.#isThere()) return [];
     const connection = await this.#retrying(() => new Connection(this.#path, { readOnly: true }));
     try {
       return (await this.#snapshot(connection)) === 'current' ? selfCheck(connection) : [];
@@ -133,6 +133,11 @@ export class SqliteCatalog implements Catalog {
     for (const connection of [...this.#idleReaders.splice(0), this.#writer, this.#watcher]) connection?.close();
     this.#writer = null;
     this.#watcher = null;
+  }
+
+  /** Asked of the filesystem until there is a connection: then it is what that has open. */
+  #isThere(): boolean {
+    return this.#writer !== null || this.#idleReaders.length > 0 || existsSync(this.#path);
   }
 
   /** The first look at the file, which is that for the version, takes the snapshot. */
@@ -158,7 +163,7 @@ export class SqliteCatalog implements Catalog {
 
   /** The writer's connection, in a transaction, on a catalog of this version. */
   async #begin(): Promise<Connection> {
-    if (!existsSync(this.#path)) makeFile(this.#path);
+    if (!this.#isThere()) makeFile(this.#path);
     this.#writer ??= await this.#retrying(() => openForWriting(this.#path));
     const connection = this.#writer;
     await this.#retrying(() => connection.begin('BEGIN IMMEDIATE'));
@@ -200,6 +205,8 @@ export class SqliteCatalog implements Catalog {
 function openForWriting(path: string): Connection {
   const connection = new Connection(path, { readOnly: false });
   try {
+    // Only of a new file. Commits touch about a dozen pages, and what is written is what they cost.
+    connection.exec('PRAGMA page_size = 1024');
     const mode = connection.get('PRAGMA journal_mode = WAL')?.['journal_mode'];
     if (mode !== 'wal') throw new XvdError('NOT_SUPPORTED', `the filesystem of ${path} cannot hold a catalog: it has no shared memory for SQLite`);
     return connection;
