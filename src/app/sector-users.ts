@@ -40,10 +40,12 @@ export function footprintOfDisk(disk: Disk, runs: readonly Run[], devices: Reado
       continue;
     }
     for (const place of facts.footprint.own) {
+      const at = place.atSector ?? 0;
       for (const extent of onDrive) {
         const offset = extent.startSector - device.driveStartSector;
-        if (offset < 0 || offset >= place.sectors) continue;
-        own.push({ space: place.space, startSector: sectors(place.startSector + offset), sectors: extent.sectors });
+        const start = Math.max(offset, at);
+        const end = Math.min(offset + extent.sectors, at + place.sectors);
+        if (start < end) own.push({ space: place.space, startSector: sectors(place.startSector + start - at), sectors: sectors(end - start) });
       }
     }
     below.push(...facts.footprint.below);

@@ -1,5 +1,6 @@
 // All facts of one block device or regular file.
 
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { XvdError } from '../../base/error.ts';
 import { bytes, SECTOR_BYTES, sectors } from '../../base/units.ts';
@@ -16,7 +17,6 @@ import { mountOf } from './mountinfo.ts';
 import { readSignatures } from './signatures.ts';
 import { parseSwaps } from './swaps.ts';
 import type { BlockNode, SysRoots } from './sys-block.ts';
-import { readFileSync, accessSync, constants } from 'node:fs';
 
 export type InspectOptions = {
   readonly roots: SysRoots;

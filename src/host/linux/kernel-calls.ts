@@ -10,8 +10,6 @@ const fadvise_ = libc.func('int posix_fadvise(int fd, int64_t offset, int64_t le
 const syncRange_ = libc.func('int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)');
 const ioctl_ = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
 const syscall_ = libc.func('long syscall(long number, long a, void *b, void *c, long d)');
-const adjtimex_ = libc.func('int adjtimex(void *timex)');
-const clockGettime_ = libc.func('int clock_gettime(int clock, _Out_ int64_t *time)');
 const mmap_ = libc.func('void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)');
 const munmap_ = libc.func('int munmap(void *address, size_t length)');
 const msync_ = libc.func('int msync(void *address, size_t length, int flags)');
@@ -114,23 +112,6 @@ export function loopStatus(fd: number): LoopStatus | 'gone' | null {
   if (ioctl_(fd, LOOP_GET_STATUS64, info) !== 0) return koffi.errno() === koffi.os.errno['ENXIO'] ? null : 'gone';
   const at = (offset: number): number => Number(info.readBigUInt64LE(offset));
   return { device: at(0), inode: at(8), rdevice: at(16), offsetBytes: at(24), sizeLimitBytes: at(32), readOnly: (info.readUInt32LE(52) & 1) !== 0 };
-}
-
-/** Nanoseconds since boot, suspend included. */
-export function sinceBootNs(): bigint {
-  const time = new BigInt64Array(2);
-  invariant(clockGettime_(7, time) === 0, 'CLOCK_BOOTTIME is there on every Linux');
-  return (time[0] ?? 0n) * 1_000_000_000n + (time[1] ?? 0n);
-}
-
-const TIME_ERROR = 5;
-const STA_UNSYNC = 0x40;
-
-/** The kernel says that wall time is kept in step with a reference. */
-export function clockIsSynchronised(): boolean {
-  const timex = Buffer.alloc(208); // modes = 0: reads only
-  const state = adjtimex_(timex);
-  return state >= 0 && state !== TIME_ERROR && (timex.readInt32LE(40) & STA_UNSYNC) === 0;
 }
 
 /** A part of a buffer that starts at a multiple of `alignBytes` in memory, as direct I/O wants it. */

@@ -9,6 +9,7 @@ import { bytes } from '../../base/units.ts';
 import { CONTRACT_DEVICE_BYTES, hostContract } from '../contract.ts';
 import type { HostUnderTest } from '../contract.ts';
 import type { Host } from '../host.ts';
+import { until } from '../../../test/until.ts';
 import { openPrograms } from '../programs.ts';
 import { openLinuxHost } from './open-linux-host.ts';
 
@@ -112,8 +113,10 @@ test('users() names the loop device on a file, its mount, and the process that h
   const loop = given.loop('--read-only');
   try {
     const mine = async () => (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space));
-    let users = await mine();
-    while (!users.some(({ kind }) => kind === 'process')) users = await mine(); // until tail has opened it
+    const users = await until('tail has opened it', async () => {
+      const found = await mine();
+      return found.some(({ kind }) => kind === 'process') ? found : null;
+    });
     assert.deepEqual(users.map(({ kind, mode }) => `${kind} ${mode}`).toSorted(), ['loop r', 'process r']);
     assert.match(users.find(({ kind }) => kind === 'loop')?.name ?? '', new RegExp(`^${loop} on `));
     assert.equal(users.find(({ kind }) => kind === 'process')?.name, `tail (pid ${reader.pid})`);

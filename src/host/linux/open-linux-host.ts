@@ -1,13 +1,12 @@
 // The host as Linux tells of it. Facts are read anew at each call; the one thing remembered is which files were asked about,
 // because looking at every file that every process has open would be in nobody's interest.
 
-import { realpathSync } from 'node:fs';
+import { constants, realpathSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { deviceNumber } from '../../core/device-number.ts';
-import { statSync } from 'node:fs';
 import type { Host } from '../host.ts';
 import type { Programs } from '../programs.ts';
 import { aliveIsGone, forgetAlive, holdAlive } from './alive.ts';
-import { readBootId } from './clock.ts';
 import { readDevice, writeDevice } from './device-bytes.ts';
 import { inspectPath } from './inspect.ts';
 import { withDevice } from './open-device.ts';
@@ -16,7 +15,6 @@ import { settleDevice } from './settle.ts';
 import { realRoots } from './sys-block.ts';
 import type { SysRoots } from './sys-block.ts';
 import { zeroDevice } from './zero.ts';
-import { constants } from 'node:fs';
 
 export type LinuxHostOptions = {
   readonly programs: Programs;
@@ -57,7 +55,7 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
-    bootId: async () => readBootId(),
+    bootId: async () => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
   };
 }
 

@@ -31,7 +31,6 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
   const pipes = new Map<string, Set<symbol>>();
   let users: readonly SectorUser[] = [];
   let boots = 1;
-  let processes = 1000;
   const look = (given: string): Entry => {
     const path = given.startsWith('/') ? given : `/dev/${given}`;
     const entry = entries.get(path);
@@ -48,6 +47,7 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
   };
   for (const device of devices) add(device);
   return {
+    ...aliveMarks(pipes),
     inspect: async (path) => look(path).facts,
     users: async () => users,
     verify: async (device) => void verified(device),
@@ -72,15 +72,6 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
       verified(device).store.writeDirect(offsetBytes, data);
     },
     settle: async (device, ranges) => settle(verified(device).store, ranges),
-    holdAlive: async (pipe) => {
-      const mark = Symbol(pipe);
-      const holders = pipes.get(pipe) ?? new Set();
-      pipes.set(pipe, holders.add(mark));
-      processes += 1;
-      return { pid: processes, startTicks: processes * 10, [Symbol.asyncDispose]: async () => void holders.delete(mark) };
-    },
-    aliveIsGone: async (pipe) => pipes.get(pipe)?.size === 0,
-    forgetAlive: async (pipe) => void pipes.delete(pipe),
     bootId: async () => `boot-${boots}`,
     addDevice: add,
     pullDevice: (path) => void (look(path).present = false),
@@ -96,6 +87,21 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
       pipes.clear();
       for (const { store } of entries.values()) store.loseCache();
     },
+  };
+}
+
+function aliveMarks(pipes: Map<string, Set<symbol>>): Pick<Host, 'holdAlive' | 'aliveIsGone' | 'forgetAlive'> {
+  let processes = 1000;
+  return {
+    holdAlive: async (pipe) => {
+      const mark = Symbol(pipe);
+      const holders = pipes.get(pipe) ?? new Set();
+      pipes.set(pipe, holders.add(mark));
+      processes += 1;
+      return { pid: processes, startTicks: processes * 10, [Symbol.asyncDispose]: async () => void holders.delete(mark) };
+    },
+    aliveIsGone: async (pipe) => pipes.get(pipe)?.size === 0,
+    forgetAlive: async (pipe) => void pipes.delete(pipe),
   };
 }
 

@@ -9,12 +9,12 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, open, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'node:test';
 import { MIB } from '../../base/units.ts';
 import type { Endpoint, Generation } from '../../core/types.ts';
 import { openLinuxHost } from '../../host/linux/open-linux-host.ts';
 import { openPrograms } from '../../host/programs.ts';
+import { until } from '../../../test/until.ts';
 import { hypervisorContract } from '../contract.ts';
 import type { Hypervisor, Plug } from '../hypervisor.ts';
 import { findLoops } from './loop-device.ts';
@@ -56,7 +56,7 @@ class Bench implements AsyncDisposable {
     await rm(socketPath, { force: true });
     const server = spawn('qemu-nbd', ['--format=raw', '--persistent', '--shared=8', `--export-name=0/xvda@${generation}`, `--socket=${socketPath}`, this.image(generation)], { stdio: 'ignore' });
     this.#servers.set(generation, server);
-    while (!existsSync(socketPath)) await delay(5);
+    await until('the server listens', () => existsSync(socketPath));
   }
 
   async endServer(generation: Generation): Promise<void> {
@@ -230,7 +230,7 @@ test('a plug that was cut off anywhere is completed by the next, or taken back',
   // And with the storage daemon gone: everything is made again.
   const [pid] = await findStorageDaemons(join(folder, 'storage-daemon.pid'));
   process.kill(pid ?? 0, 'SIGKILL');
-  while ((await findStorageDaemons(join(folder, 'storage-daemon.pid'))).length > 0) await delay(5);
+  await until('the storage daemon ends', async () => (await findStorageDaemons(join(folder, 'storage-daemon.pid'))).length === 0);
   await bench.hypervisor.plug(plug);
   execFileSync('mkfs.ext4', ['-q', plug.target]);
   await bench.hypervisor.unplug({ ...plug, force: false });
