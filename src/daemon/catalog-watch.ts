@@ -1,0 +1,46 @@
+// Tells when any process has changed the catalog: SQLite's log beside it is watched, and its change mark asked.
+
+import { watch } from 'node:fs';
+import type { Catalog } from '../catalog/catalog.ts';
+
+export type CatalogWatch = {
+  /** Resolves at the next change, or when the signal ends. */
+  changed(signal: AbortSignal): Promise<void>;
+};
+
+export function watchCatalog(catalog: Catalog, folder: string, until: AbortSignal): CatalogWatch {
+  const waiting = new Set<() => void>();
+  let mark: number | null = null;
+  let looking = false;
+  const wake = (): void => {
+    for (const resume of waiting) resume();
+  };
+  const look = async (): Promise<void> => {
+    if (looking) return;
+    looking = true;
+    try {
+      const now = await catalog.changeMark();
+      if (now !== mark) wake();
+      mark = now;
+    } catch {
+      // A catalog that can't be read now is told by whoever uses it next.
+      wake();
+    } finally {
+      looking = false;
+    }
+  };
+  const watcher = watch(folder, () => void look());
+  until.addEventListener('abort', () => {
+    watcher.close();
+    wake();
+  });
+  return {
+    changed(signal) {
+      const next = Promise.withResolvers<void>();
+      waiting.add(next.resolve);
+      signal.addEventListener('abort', () => next.resolve(), { once: true });
+      if (signal.aborted || until.aborted) next.resolve();
+      return next.promise.finally(() => waiting.delete(next.resolve));
+    },
+  };
+}

@@ -1,0 +1,131 @@
+// The daemon: one per catalog. Takes over what runs, keeps leases, serves the API, and ends without ending guests' I/O.
+
+import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttp } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { pino } from 'pino';
+import { apiSocket } from '../api/client.ts';
+import { makeApi } from '../api/server.ts';
+import { reconcile } from '../app/reconcile.ts';
+import { endDomain } from '../app/start-domain.ts';
+import type { System } from '../app/system.ts';
+import { XvdError } from '../base/error.ts';
+import type { Settings } from '../library/settings.ts';
+import { watchCatalog } from './catalog-watch.ts';
+import { composeSystem } from './compose.ts';
+import type { Log } from './compose.ts';
+import { lockDaemon } from './daemon-lock.ts';
+import { keepLeasesUntil } from './lease-keeper.ts';
+
+export type ServeOptions = {
+  readonly signal: AbortSignal;
+  readonly ready: (facts: { readonly socket: string; readonly catalogId: string }) => void;
+};
+
+export async function serve(settings: Settings, { signal, ready }: ServeOptions): Promise<void> {
+  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  const log: Log = (event, details) => logger.info({ event, ...details });
+  makeFolder(settings.runFolder);
+  makeFolder(settings.stateFolder);
+  await using lock = await lockDaemon(settings.stateFolder);
+  void lock;
+  await using system = await composeSystem(settings, log);
+  const catalogId = await system.catalog.write((writer) => writer.catalogId());
+  await reconcile(system);
+  const ended = new AbortController();
+  signal.addEventListener('abort', () => ended.abort(), { once: true });
+  const watch = watchCatalog(system.catalog, settings.stateFolder, ended.signal);
+  for (const hypervisor of system.hypervisors) hypervisor.watchEnds((domain) => void endedDomain(system, domain, log), ended.signal);
+  const api = { system, expert: settings.expert, changed: watch.changed, log };
+  const closing = [await listenOnSocket(settings, makeApi({ ...api, token: null })), await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log)];
+  const keeper = keepLeasesUntil(system, watch, ended.signal, log);
+  ready({ socket: apiSocket(settings.runFolder), catalogId });
+  log('daemon.ready', { socket: apiSocket(settings.runFolder), catalogId, pid: process.pid });
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  for (const close of closing) await close();
+  await keeper;
+  log('daemon.ended', {});
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new XvdError('NOT_PERMITTED', `the folder ${folder} can't be made: ${(error as Error).message}`, { cause: error, fix: 'Set XVD_STATE and XVD_RUN to folders of yours, or run as root.' });
+  }
+}
+
+async function endedDomain(system: System, domain: string, log: Log): Promise<void> {
+  try {
+    const vbds = await endDomain(system, domain, 'domain ended');
+    log('domain.ended', { domain, vbds: vbds.length });
+  } catch (error) {
+    log('domain.end-failed', { domain, reason: (error as Error).message });
+  }
+}
+
+type Close = () => Promise<void>;
+type Api = ReturnType<typeof makeApi>;
+
+/** The lock says that no daemon serves this catalog, so a socket that lies there is left over. */
+async function listenOnSocket(settings: Settings, api: Api): Promise<Close> {
+  const path = apiSocket(settings.runFolder);
+  rmSync(path, { force: true });
+  const server = createHttp(getRequestListener(api.fetch));
+  // Made for its owner only, from the first moment.
+  const mask = process.umask(0o177);
+  try {
+    await listening((done) => server.listen(path, done), server);
+  } finally {
+    process.umask(mask);
+  }
+  chmodSync(path, 0o600);
+  return () => closed(server);
+}
+
+async function listenOnTcp(settings: Settings, makeWithToken: (token: string) => Api, log: Log): Promise<Close> {
+  if (settings.listen === null) return async () => {};
+  const { host, port } = hostAndPort(settings.listen);
+  if (settings.tokenFile === null) throw new XvdError('USAGE', '--listen needs a token', { fix: 'Write one into a file and give --token-file FILE.' });
+  const token = readText(settings.tokenFile, 'token').trim();
+  if (token.length < 16) throw new XvdError('VALUE_INVALID', `the token in ${settings.tokenFile} has fewer than 16 characters`);
+  const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host);
+  const tls = settings.tlsCert !== null && settings.tlsKey !== null;
+  if (!loopback && !tls) throw new XvdError('USAGE', `--listen ${settings.listen} is not loopback and needs TLS`, { fix: 'Give --tls-cert and --tls-key, or listen on 127.0.0.1.' });
+  const listener = getRequestListener(makeWithToken(token).fetch);
+  const server = tls ? createHttps({ cert: readText(settings.tlsCert ?? '', 'certificate'), key: readText(settings.tlsKey ?? '', 'key') }, listener) : createHttp(listener);
+  await listening((done) => server.listen(port, host, done), server);
+  log('api.listening', { address: (server.address() as AddressInfo).address, port: (server.address() as AddressInfo).port });
+  return () => closed(server);
+}
+
+function hostAndPort(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new XvdError('VALUE_INVALID', `'${text}' is no HOST:PORT`, { fix: 'Write 127.0.0.1:8080 or [::1]:8080.' });
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new XvdError('FILE_NOT_FOUND', `the ${what} ${path} can't be read`, { cause: error });
+  }
+}
+
+function listening(listen: (done: () => void) => void, server: { once(event: 'error', listener: (error: Error) => void): unknown }): Promise<void> {
+  const done = Promise.withResolvers<void>();
+  server.once('error', (error) => done.reject(new XvdError('NOT_PERMITTED', `the API can't listen: ${error.message}`, { cause: error })));
+  listen(done.resolve);
+  return done.promise;
+}
+
+function closed(server: { close(done: () => void): unknown; closeAllConnections(): void }): Promise<void> {
+  const done = Promise.withResolvers<void>();
+  server.close(() => done.resolve());
+  server.closeAllConnections();
+  return done.promise;
+}
