@@ -8,7 +8,7 @@ import { releaseRuns } from './allocate.ts';
 import { change, look } from './change.ts';
 import type { Change } from './change.ts';
 import { findDisk, unameOf } from './find-disk.ts';
-import { diskInfoOf } from './info.ts';
+import { diskInfo, diskInfoOf } from './info.ts';
 import { reapWorkers } from './reap-workers.ts';
 import { revokeVbd } from './revoke-vbd.ts';
 import type { Changed, DeleteOptions, DiskInfo, Warnings } from './shapes.ts';
@@ -19,20 +19,21 @@ import type { CatalogSystem, System } from './system.ts';
 export async function deleteDisk(system: CatalogSystem | System, options: DeleteOptions): Promise<DiskInfo & Changed & Warnings> {
   const ref = parseDiskRef(options.disk);
   await reapWorkers(system);
-  const { diskId, changed, attached } = await change(system, 'delete', async (tx) => {
+  const { diskId, changed, attached, info } = await change(system, 'delete', async (tx) => {
     const disk = await findDisk(tx.writer, ref);
     const vbds = await tx.writer.vbds({ diskId: disk.id });
     const ended = { diskId: disk.id, attached: vbds.map((vbd) => vbd.generation) };
-    if (!isLiving(disk, tx.now)) return { ...ended, changed: false };
+    if (!isLiving(disk, tx.now)) return { ...ended, changed: false, info: diskInfo(disk, vbds, tx) };
     const [vbd] = vbds;
     if (vbd !== undefined && options.force !== true) {
       throw new XvdError('DISK_BUSY', `${unameOf(disk)} is attached to domain ${vbd.domain} as ${vbd.target}`);
     }
     if (vbd !== undefined && !isSystem(system)) throw new XvdError('DAEMON_NOT_RUNNING', `only the daemon can revoke ${vbd.target} of domain ${vbd.domain}`);
     await end(tx, disk);
-    return { ...ended, changed: true };
+    return { ...ended, changed: true, info: diskInfo((await tx.writer.disk(disk.id)) ?? disk, vbds, tx) };
   });
-  if (isSystem(system) && options.force === true) await revokeAll(system, attached);
+  if (!isSystem(system) || options.force !== true || attached.length === 0) return { ...info, changed, warnings: [] };
+  await revokeAll(system, attached);
   return { ...(await infoOf(system, diskId)), changed, warnings: [] };
 }
 

@@ -3,6 +3,7 @@
 import { XvdError } from '../../base/error.ts';
 import { InvariantError } from '../../base/invariant.ts';
 
+const ERROR = 1;
 const PERM = 3;
 const BUSY = 5;
 const LOCKED = 6;
@@ -12,7 +13,9 @@ const CORRUPT = 11;
 const FULL = 13;
 const CANTOPEN = 14;
 const PROTOCOL = 15;
+const TOOBIG = 18;
 const CONSTRAINT = 19;
+const MISMATCH = 20;
 const AUTH = 23;
 const NOTADB = 26;
 const CONSTRAINT_UNIQUE = 2067;
@@ -36,8 +39,12 @@ export function isNameTaken(error: unknown): boolean {
 /** Errors that are not SQLite's pass unchanged. A constraint of a table is broken only by a bug of ours. */
 export function catalogError(error: unknown, path: string): unknown {
   const code = resultCode(error);
-  if (code === null) return error;
   const said = error instanceof Error ? error.message : String(error);
+  // Node's refusal of an integer that is not safe, of which we have written none.
+  if (error instanceof Error && 'code' in error && error.code === 'ERR_OUT_OF_RANGE') {
+    return new XvdError('CATALOG_DAMAGED', `the catalog ${path} is damaged: ${said}`, { cause: error });
+  }
+  if (code === null) return error;
   switch (code & 0xff) {
     case BUSY:
     case LOCKED:
@@ -47,6 +54,10 @@ export function catalogError(error: unknown, path: string): unknown {
       return new XvdError('CATALOG_DISK_FULL', `no space is left to write the catalog ${path}`, { cause: error });
     case CORRUPT:
     case NOTADB:
+    // Our statements and values are fit: tables or rows must be other than they were made.
+    case ERROR:
+    case TOOBIG:
+    case MISMATCH:
       return new XvdError('CATALOG_DAMAGED', `the catalog ${path} is damaged: ${said}`, { cause: error });
     case READONLY:
     case PERM:
