@@ -2,12 +2,15 @@
 
 import type { Expiry } from '../app/shapes.ts';
 import { XvdError } from '../base/error.ts';
-import { parseExpiry } from '../core/duration.ts';
+import { parseDuration, parseExpiry } from '../core/duration.ts';
 import { parseLabel } from '../core/name.ts';
 import { wallMs } from '../base/units.ts';
 
 export function expiryOption(text: string | undefined, nowMs: number): Expiry {
-  return text === undefined ? {} : { expiresAtMs: parseExpiry(text, wallMs(nowMs)) };
+  if (text === undefined) return {};
+  const at = parseExpiry(text, wallMs(nowMs));
+  // A time from now counts from the commit, an instant is what it is.
+  return at === null || /^\d{4}-/.test(text) ? { expiresAtMs: at } : { expiresInMs: parseDuration(text) };
 }
 
 export function labelsOption(texts: readonly string[]): Readonly<Record<string, string>> {

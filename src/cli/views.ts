@@ -6,7 +6,8 @@ import { formatSize } from '../core/size.ts';
 import { textFields, textTable } from './text-table.ts';
 
 /** What is left of a lease. */
-export function leaseLeft(disk: Pick<DiskInfo, 'expiresAt'>, nowMs: number): string {
+export function leaseLeft(disk: Pick<DiskInfo, 'expiresAt' | 'state'>, nowMs: number): string {
+  if (disk.state === 'expired' || disk.state === 'reclaimed') return 'over';
   return disk.expiresAt === null ? 'never' : formatLeft(Date.parse(disk.expiresAt) - nowMs);
 }
 
