@@ -15,7 +15,7 @@ const implementation = (name: string, packages: readonly string[] = []): Layer =
   packages,
 });
 
-/** A source belongs to the first layer that holds it. */
+/** A source belongs to the first layer that holds it. The composition root and the daemon may import all that is not above them. */
 export const layers: readonly Layer[] = [
   { name: 'base', holds: /^src\/base\//, imports: [], ...pure },
   { name: 'core', holds: /^src\/core\//, imports: ['base'], ...pure },
@@ -40,12 +40,12 @@ export const layers: readonly Layer[] = [
   { name: 'app', holds: /^src\/app\//, imports: ['base', 'core', 'catalog port', 'host port', 'datapath port', 'hypervisor port'], ...pure },
   { name: 'api client', holds: /^src\/api\/client[^/]*\.ts$/, imports: ['base', 'core (types)', 'app (types)', 'api (types)'], node: true, packages: ['zod (types)'] },
   { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
-  { name: 'composition root', holds: /^src\/daemon\/compose\.ts$/, imports: [], node: true, packages: ['pino'] },
+  { name: 'composition root', holds: /^src\/daemon\/(compose|clock)\.ts$/, imports: [], node: true, packages: ['pino'] },
   { name: 'daemon', holds: /^src\/daemon\//, imports: [], node: true, packages: ['pino', 'smol-toml', '@hono/node-server'] },
   {
     name: 'cli',
     holds: /^src\/cli\//,
-    imports: ['base', 'core', 'app (types)', 'api client', 'library', 'composition root'],
+    imports: ['base', 'core', 'app (types)', 'api client', 'library', 'composition root', 'daemon'],
     node: true,
     packages: ['@stricli/core', 'smol-toml', 'zod (types)'],
   },
@@ -56,7 +56,10 @@ export const layers: readonly Layer[] = [
     node: true,
     packages: ['smol-toml'],
   },
-].map((layer, _, all) => (/^(composition root|daemon)$/.test(layer.name) ? { ...layer, imports: all.map(({ name }) => name) } : layer));
+].map((layer, _, all) => {
+  const above = { 'composition root': ['api', 'daemon', 'library', 'cli'], daemon: ['cli'] }[layer.name];
+  return above === undefined ? layer : { ...layer, imports: all.map(({ name }) => name).filter((name) => !above.includes(name)) };
+});
 
 const code = /^(src|test|scripts|bench|lab|demo)\/.*\.ts$/;
 const production = /^src\/(?!.*\.test\.ts$).*\.ts$/;
