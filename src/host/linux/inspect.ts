@@ -10,7 +10,7 @@ import type { DeviceFacts } from '../host.ts';
 import type { Programs } from '../programs.ts';
 import { identityOfBlock } from './identity.ts';
 import { filesystemId } from './kernel-calls.ts';
-import { footprintOfFile, footprintOfNode } from './layers.ts';
+import { footprintOfFile, footprintOfNode, rangesOverlap } from './layers.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
 import type { Layers } from './read-layers.ts';
 import { mountOf } from './mountinfo.ts';
@@ -140,8 +140,5 @@ async function holdsSystem({ stateFolder }: InspectOptions, layers: Layers, foot
     const { own, below } = await footprintOfNode(layers, number);
     system.push(...own, ...below);
   }
-  return [...footprint.own, ...footprint.below].some((range) => system.some((other) => overlap(range, other)));
+  return [...footprint.own, ...footprint.below].some((range) => system.some((other) => rangesOverlap(range, other)));
 }
-
-const overlap = (one: SectorRange, other: SectorRange): boolean =>
-  one.space === other.space && one.startSector < other.startSector + other.sectors && other.startSector < one.startSector + one.sectors;

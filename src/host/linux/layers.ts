@@ -122,3 +122,6 @@ export function devicesOfMount(mount: Mount, lookUp: (path: string) => string | 
   const number = lookUp(mount.source);
   return number === null ? [] : [number];
 }
+
+export const rangesOverlap = (one: SectorRange, other: SectorRange): boolean =>
+  one.space === other.space && one.startSector < other.startSector + other.sectors && other.startSector < one.startSector + one.sectors;

@@ -12,8 +12,8 @@ import type { DeviceIdentity, PlanDevice } from '../../core/types.ts';
 import { identityOfBlock, identityText, sameIdentity } from './identity.ts';
 import { asXvdError, identityOfFile } from './inspect.ts';
 import { alignedBuffer } from './kernel-calls.ts';
-import { readBlockNode } from './sys-block.ts';
-import type { SysRoots } from './sys-block.ts';
+import { allBlockNumbers, readBlockNode } from './sys-block.ts';
+import type { BlockNode, SysRoots } from './sys-block.ts';
 
 export type OpenDevice = { readonly handle: FileHandle; readonly direct: boolean; readonly number: string | null; readonly blockBytes: number };
 
@@ -52,6 +52,7 @@ async function check(roots: SysRoots, device: PlanDevice, handle: FileHandle): P
   // Known by path and size only: no more can be asked of it than that.
   const same = device.identity.kind === 'path' ? device.identity.path === device.path : sameIdentity(found, device.identity);
   if (!same) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is ${identityText(found)}, the catalog knows it as ${identityText(device.identity)}`);
+  if (node !== null && device.identity.kind !== 'label') refuseTwins(roots, device.path, node);
   return { number, blockBytes: node?.logicalBlockBytes ?? SECTOR_BYTES };
 }
 
@@ -61,4 +62,18 @@ async function identityOf(device: PlanDevice, handle: FileHandle, own: DeviceIde
   await handle.read(header, 0, LABEL_HEADER_BYTES, 0);
   const label = decodeLabel(header);
   return label === null ? own : { kind: 'label', deviceUuid: label.deviceUuid };
+}
+
+/** Two devices with one identity are an error that names both: a cloned disk, or a serial number that its maker gave twice. */
+function refuseTwins(roots: SysRoots, path: string, node: BlockNode): void {
+  const identity = identityOfBlock(node);
+  if (identity.kind === 'path') return;
+  for (const number of allBlockNumbers(roots)) {
+    const other = number === node.number ? null : readBlockNode(roots, number);
+    if (other === null || other.sizeSectors === 0 || !sameIdentity(identity, identityOfBlock(other))) continue;
+    // A drive and its first sector's partition differ; the paths of one multipath device are one.
+    const isPath = other.holders.some((holder) => node.holders.includes(holder));
+    const isPart = other.partition?.drive === node.number || node.partition?.drive === other.number;
+    if (!isPath && !isPart) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${other.path} are both ${identityText(identity)}`, { fix: 'Take one of them away, or format the device with a label.' });
+  }
 }

@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import assert from 'node:assert/strict';
+import { constants } from 'node:fs';
 import { mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -155,4 +156,25 @@ test('inspect() follows links, tells sparse files, and that the root filesystem 
   await writeFile(given.file, new Uint8Array(CONTRACT_DEVICE_BYTES).fill(1));
   execFileSync('sync', [given.file]);
   assert.equal((await given.host.inspect(given.file)).sparse, false);
+});
+
+test('what the kernel holds for somebody who shows nowhere else is a writer', async () => {
+  await using given = await place();
+  const loop = given.loop();
+  const { footprint } = await given.host.inspect(loop);
+  const space = footprint.own[0]?.space;
+  const mine = async () => (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space)).map(({ kind, mode }) => `${kind} ${mode}`);
+  assert.deepEqual(await mine(), []);
+  const held = await open(loop, constants.O_RDONLY | constants.O_EXCL); // this process itself is left out
+  assert.deepEqual(await mine(), ['holder w']);
+  await held.close();
+});
+
+test('zero() keeps to its budget', async () => {
+  await using given = await place();
+  const host = openLinuxHost({ programs: openPrograms({ searchPath: '' }), runFolder: given.folder, wipeBytesPerSecond: 64 * CONTRACT_DEVICE_BYTES });
+  const device = await plan(host, given.file);
+  const told: number[] = [];
+  await host.zero(device, [all], (done) => void told.push(done));
+  assert.equal(told.at(-1), CONTRACT_DEVICE_BYTES);
 });

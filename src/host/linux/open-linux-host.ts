@@ -24,31 +24,33 @@ export type LinuxHostOptions = {
   readonly stateFolder?: string | null;
   /** Device-mapper devices of xvd by UUID, left out of users(): the catalog tells of them. */
   readonly isOurDm?: (uuid: string) => boolean;
+  /** Budget of zero(), so that wiping leaves the device to its users; null = as fast as it goes. */
+  readonly wipeBytesPerSecond?: number | null;
   readonly roots?: SysRoots;
 };
 
-/** Files that were asked about and are worth looking for in other processes; far more than any pool has. */
-const REMEMBERED_FILES = 4096;
+/** Files and nodes that were asked about, and are worth looking for among the users; far more than any pool has. */
+const REMEMBERED = 4096;
 
 export function openLinuxHost(options: LinuxHostOptions): Host {
-  const { programs, runFolder, stateFolder = null, isOurDm = () => false, roots = realRoots } = options;
+  const { programs, runFolder, stateFolder = null, isOurDm = (uuid) => uuid.startsWith('XVD-'), wipeBytesPerSecond = null, roots = realRoots } = options;
   const files = new Set<string>();
+  const nodes = new Set<string>();
   const remember = (path: string): void => {
     const facts = statSync(path, { throwIfNoEntry: false });
-    if (facts?.isFile() !== true) return;
-    files.add(`${deviceNumber(facts.dev)}:${facts.ino}`);
-    const [oldest] = files;
-    if (files.size > REMEMBERED_FILES && oldest !== undefined) files.delete(oldest);
+    if (facts === undefined) return;
+    if (facts.isFile()) keepLast(files, `${deviceNumber(facts.dev)}:${facts.ino}`);
+    else keepLast(nodes, deviceNumber(facts.rdev));
   };
   return {
     inspect: async (path) => {
       const facts = await inspectPath({ roots, programs, stateFolder }, path);
-      if (facts.kind === 'file') remember(facts.path);
+      remember(facts.path);
       return facts;
     },
-    users: () => readUsers({ roots, programs, isOurDm, files, ownPid: process.pid, runFolder: realFolder(runFolder) }),
+    users: () => readUsers({ roots, programs, isOurDm, files, nodes, ownPid: process.pid, runFolder: realFolder(runFolder) }),
     verify: (device) => withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined),
-    zero: (device, ranges, progress, signal) => zeroDevice(device, ranges, { roots, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
+    zero: (device, ranges, progress, signal) => zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
     settle: (device, ranges) => settleDevice({ roots, programs }, device, ranges),
@@ -57,6 +59,13 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
     bootId: async () => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
   };
+}
+
+function keepLast(known: Set<string>, value: string): void {
+  known.delete(value);
+  known.add(value);
+  const [oldest] = known;
+  if (known.size > REMEMBERED && oldest !== undefined) known.delete(oldest);
 }
 
 function realFolder(path: string): string {

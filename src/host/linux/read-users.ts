@@ -1,11 +1,11 @@
 // Everybody on this host who uses sectors, as the kernel tells now: mounts of every namespace, swap, holders, loop devices and
 // processes. What can't be resolved counts as a writer of all that it may stand on.
 
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { sectors } from '../../base/units.ts';
 import type { Footprint, SectorUser } from '../../core/types.ts';
 import type { Programs } from '../programs.ts';
-import { driveSpace, filesystemSpace, footprintBelow, footprintOfFile, footprintOfNode } from './layers.ts';
+import { driveSpace, filesystemSpace, footprintBelow, footprintOfFile, footprintOfNode, rangesOverlap } from './layers.ts';
 import { parseSwaps } from './swaps.ts';
 import type { Mount } from './mountinfo.ts';
 import { scanProcesses } from './processes.ts';
@@ -20,6 +20,8 @@ export type UsersOptions = ScanOptions & {
   readonly programs: Programs;
   /** Device-mapper devices of xvd, by UUID: VBDs, which the catalog tells of. */
   readonly isOurDm: (uuid: string) => boolean;
+  /** Block devices that were asked about: whether the kernel holds them for somebody who shows nowhere else. */
+  readonly nodes: ReadonlySet<string>;
 };
 
 export async function readUsers(options: UsersOptions): Promise<readonly SectorUser[]> {
@@ -38,7 +40,30 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
     ...(await stackUsers(options, layers)),
     ...(await processUsers(layers, opens, ofNode)),
   ];
-  return users;
+  return [...users, ...(await hiddenHolders(options, layers, users, ofNode))];
+}
+
+/** What else the kernel holds refuses to be opened exclusively, and counts as a writer. Read-only, or udev would wake. */
+async function hiddenHolders({ nodes }: UsersOptions, layers: Layers, users: readonly SectorUser[], ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+  const hidden: SectorUser[] = [];
+  for (const number of nodes) {
+    const node = layers.node(number);
+    if (node === null || node.holders.length > 0) continue;
+    const footprint = await ofNode(number);
+    const [itself] = footprint.own; // not what it stands on: others may hold that
+    const isKnown = users.some((user) => user.footprint.own.some((theirs) => itself !== undefined && rangesOverlap(itself, theirs)));
+    if (!isKnown && isHeldExclusively(node.path)) hidden.push({ kind: 'holder', name: `${node.path} (held exclusively)`, mode: 'w', footprint });
+  }
+  return hidden;
+}
+
+function isHeldExclusively(path: string): boolean {
+  try {
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_EXCL | constants.O_NONBLOCK));
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EBUSY';
+  }
 }
 
 /** A filesystem that is writable writes even where all its mounts are read-only: its own state decides. */

@@ -72,7 +72,7 @@ export function readBlockNode(roots: SysRoots, number: string): BlockNode | null
     holders: names(join(folder, 'holders')).map((holder) => number_(join(folder, 'holders', holder))).filter((found) => found !== ''),
     dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: dmUuid ?? '' } : null,
     wwn: firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev.get('ID_WWN_WITH_EXTENSION'), udev.get('ID_WWN')),
-    serial: firstOf(text(join(drive, 'serial')), text(join(drive, 'device/serial')), udev.get('ID_SERIAL')),
+    serial: firstOf(text(join(drive, 'serial')), text(join(drive, 'device/cid')), text(join(drive, 'device/serial')), udev.get('ID_SERIAL'), udev.get('MD_UUID')),
   };
 }
 

@@ -2,6 +2,7 @@
 // places are read back from the device last: a device that only claims to have written zeros is found out, and written in full.
 
 import { constants } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { XvdError } from '../../base/error.ts';
 import { bytes, MIB, roundDown } from '../../base/units.ts';
 import type { Bytes } from '../../base/units.ts';
@@ -19,13 +20,15 @@ const PLAIN_STEP_BYTES = 4 * MIB;
 const MARKER_BYTES = 4096;
 const MARKERS_PER_STEP = 4;
 
-export type ZeroOptions = { readonly roots: SysRoots; readonly progress?: (doneBytes: Bytes) => void; readonly signal?: AbortSignal };
+export type ZeroOptions = { readonly roots: SysRoots; readonly wipeBytesPerSecond: number | null; readonly progress?: (doneBytes: Bytes) => void; readonly signal?: AbortSignal };
 
-export async function zeroDevice(device: PlanDevice, ranges: readonly ByteRange[], { roots, progress, signal }: ZeroOptions): Promise<void> {
+export async function zeroDevice(device: PlanDevice, ranges: readonly ByteRange[], { roots, wipeBytesPerSecond, progress, signal }: ZeroOptions): Promise<void> {
   await withDevice(roots, device, constants.O_RDWR | constants.O_DIRECT, async (opened) => {
     let doneBytes = 0;
-    for (const step of steps(ranges)) {
+    const startedMs = performance.now();
+    for (const step of steps(ranges, stepBytes(wipeBytesPerSecond))) {
       signal?.throwIfAborted();
+      await keepBudget(wipeBytesPerSecond, doneBytes, startedMs, signal);
       await zeroStep(device, opened, step);
       doneBytes += step.lengthBytes;
       progress?.(bytes(doneBytes));
@@ -34,10 +37,20 @@ export async function zeroDevice(device: PlanDevice, ranges: readonly ByteRange[
   });
 }
 
-function* steps(ranges: readonly ByteRange[]): Generator<ByteRange> {
+/** With a budget, steps of about a tenth of a second: what waits behind one waits no longer. */
+const stepBytes = (rate: number | null): number => (rate === null ? STEP_BYTES : Math.min(STEP_BYTES, Math.max(MIB, roundDown(rate / 10, MIB))));
+
+/** Waits until as much as was done was allowed to be done. */
+async function keepBudget(rate: number | null, doneBytes: number, startedMs: number, signal: AbortSignal | undefined): Promise<void> {
+  if (rate === null) return;
+  const aheadMs = startedMs + (doneBytes / rate) * 1000 - performance.now();
+  if (aheadMs > 0) await delay(aheadMs, undefined, signal === undefined ? {} : { signal });
+}
+
+function* steps(ranges: readonly ByteRange[], size: number): Generator<ByteRange> {
   for (const { offsetBytes, lengthBytes } of ranges) {
-    for (let done = 0; done < lengthBytes; done += STEP_BYTES) {
-      yield { offsetBytes: bytes(offsetBytes + done), lengthBytes: bytes(Math.min(STEP_BYTES, lengthBytes - done)) };
+    for (let done = 0; done < lengthBytes; done += size) {
+      yield { offsetBytes: bytes(offsetBytes + done), lengthBytes: bytes(Math.min(size, lengthBytes - done)) };
     }
   }
 }
