@@ -1,5 +1,7 @@
 // From the texts of flags and arguments to the options of use cases.
 
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Expiry } from '../app/shapes.ts';
 import { XvdError } from '../base/error.ts';
 import { parseDuration, parseExpiry } from '../core/duration.ts';
@@ -23,4 +25,10 @@ export function labelsOption(texts: readonly string[]): Readonly<Record<string, 
 export function wholeNumber(text: string, name: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new XvdError('VALUE_INVALID', `${name} is a whole number, not '${text}'`);
   return Number(text);
+}
+
+/** `sda3` is /dev/sda3; a path with a slash, or the name of a file here that is no device, is that file. */
+export function deviceArgument(text: string): string {
+  if (text.includes('/')) return resolve(text);
+  return existsSync(`/dev/${text}`) || !existsSync(text) ? `/dev/${text}` : resolve(text);
 }

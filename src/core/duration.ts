@@ -56,7 +56,7 @@ export function formatInstant(ms: number): string {
 export function formatLeft(ms: number): string {
   if (ms <= 0) return 'over';
   const parts: string[] = [];
-  let rest = Math.ceil(ms / 1000) * 1000;
+  let rest = Math.max(1, Math.round(ms / 1000)) * 1000;
   for (const unit of ['w', 'd', 'h', 'm', 's']) {
     const size = UNITS[unit] ?? 1;
     if (rest >= size && parts.length < 2) parts.push(`${Math.floor(rest / size)}${unit}`);

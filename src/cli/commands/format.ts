@@ -1,5 +1,6 @@
 import { parseSize } from '../../core/size.ts';
 import type { Command } from '../command.ts';
+import { deviceArgument } from '../options.ts';
 import { deviceTable } from '../views.ts';
 
 export const run: Command['run'] = async (context, { args, flag, value }) => {
@@ -7,7 +8,7 @@ export const run: Command['run'] = async (context, { args, flag, value }) => {
   const pool = value('pool');
   const xvd = await context.xvd();
   const device = await xvd.formatDevice({
-    device: args[0] ?? '',
+    device: deviceArgument(args[0] ?? ''),
     ...(size === undefined ? {} : { extentBytes: parseSize(size) }),
     ...(pool === undefined ? {} : { pool }),
     wipe: flag('wipe'),
