@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Plugin } from 'esbuild';
-import { entryName, ownFileReferences } from './own-files.ts';
+import { entryName, ownFileReferences, ownFilesFromDist } from './own-files.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const dist = join(root, 'dist');
@@ -39,18 +39,10 @@ function entryPoints(): Map<string, string> {
   return entries;
 }
 
-/** In dist/ all entries lie side by side, so a reference to an own source file becomes one to its neighbour. */
 const ownFiles: Plugin = {
   name: 'own-files',
   setup(hooks) {
-    hooks.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
-      const text = readFileSync(path, 'utf8');
-      const contents = ownFileReferences(text).reduce((code, target) => {
-        const source = relative(root, resolve(dirname(path), target));
-        return code.replaceAll(`new URL('${target}', import.meta.url)`, `new URL('./${entryName(source)}.js', import.meta.url)`);
-      }, text);
-      return { contents, loader: 'ts' };
-    });
+    hooks.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({ contents: ownFilesFromDist(relative(root, path), readFileSync(path, 'utf8')), loader: 'ts' }));
   },
 };
 

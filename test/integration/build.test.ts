@@ -5,13 +5,18 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { entryName, ownFileReferences } from '../../scripts/own-files.ts';
+import { entryName, ownFileReferences, ownFilesFromDist } from '../../scripts/own-files.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
 test('a source that another starts is found by its URL, an import or another file is not', () => {
   const source = "const a = new URL('./child.ts', import.meta.url);\nconst b = new URL('../x/worker.ts', import.meta.url).pathname;\nnew URL('./page.html', import.meta.url);\nawait import('./other.ts');";
   assert.deepEqual(ownFileReferences(source), ['./child.ts', '../x/worker.ts']);
+});
+
+test('references of a source lead to its neighbour in dist/, or out of it to the file itself', () => {
+  assert.equal(ownFilesFromDist('src/daemon/compose.ts', "new URL('../datapath/nbd/connection.ts', import.meta.url)"), "new URL('./nbd-connection.js', import.meta.url)");
+  assert.equal(ownFilesFromDist('src/cli/main.ts', "new URL('../../package.json', import.meta.url)"), "new URL('../package.json', import.meta.url)");
 });
 
 test('an entry is named after folder and file, so that two of one name do not meet', () => {
