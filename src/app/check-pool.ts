@@ -8,6 +8,7 @@ import { change, look } from './change.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { prepareDisk } from './prepare-disk.ts';
+import { judgeLabels } from './read-labels.ts';
 import { reapWorkers } from './reap-workers.ts';
 import { planDevice } from './settle-runs.ts';
 import type { ProblemInfo } from './shapes.ts';
@@ -26,6 +27,7 @@ export async function checkPool(system: CatalogSystem, options: CheckOptions = {
       ...(await checkRows(system)),
       ...(await checkClock(system)),
       ...(await checkDevices(system)),
+      ...(await judgeLabels(system)).problems.map((error) => problem(error.code, error.message)),
       ...(await checkWorkers(system)),
       ...(await checkPreparing(system, repair)),
       ...(await checkVbds(system)),

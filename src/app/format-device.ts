@@ -2,6 +2,7 @@
 
 import { hostBlockBytes, refuseUnusable, refuseUnsafe } from './device-safety.ts';
 import { XvdError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
 import { bytes, extents, MIB } from '../base/units.ts';
 import { layoutDevice } from '../core/geometry.ts';
 import { encodeLabel, labelPlaces } from '../core/label.ts';
@@ -93,7 +94,7 @@ async function writeLabels(system: CatalogSystem, device: NewDevice, facts: Devi
     highestDiskId: 0,
   };
   // The tail first: a head with no tail could be taken for a whole one.
-  for (const place of [...labelPlaces(device.sizeBytes)].reverse()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));
+  for (const place of labelPlaces(device.sizeBytes).toReversed()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));
 }
 
 /** What was in the catalog when the device was compared with it. */
@@ -128,7 +129,7 @@ export async function unformatDevice(system: CatalogSystem, options: { readonly 
   if (device === null) throw new XvdError('DEVICE_NOT_FOUND', `${facts.path} is not in the pool`);
   const lost = await change(system, 'unformat', (tx) => remove(tx, device));
   if (device.labelled) {
-    for (const place of labelPlaces(device.sizeBytes)) await system.host.writeBytes(planAsIs(facts), place, new Uint8Array(4096));
+    for (const place of labelPlaces(device.sizeBytes)) await system.host.writeBytes(planAsIs(facts), place, new Uint8Array(limits.labelBytes));
   }
   return { device: planDevice(device).path, changed: true, warnings: lost.map((uname) => `${uname} lost its extents on ${device.path} and can no longer be restored`) };
 }

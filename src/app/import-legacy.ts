@@ -112,7 +112,9 @@ async function placeParts(
       tell(`${part.partition}: ${given.length === 0 ? 'no device is given for it' : 'more than one device is given for it'} (--device ${part.partition}=NEW)`);
       continue;
     }
-    const facts = await system.host.inspect(only.new).catch((error: unknown) => void tell(`${part.partition}: ${messageOf(error)}`));
+    const facts = await system.host.inspect(only.new).catch((error: unknown) => {
+      tell(`${part.partition}: ${messageOf(error)}`);
+    });
     if (facts === undefined) continue;
     const device = newDevice(system, part, facts, options.pool);
     for (const message of unfit(part, device, facts, placed)) tell(message);

@@ -11,6 +11,13 @@ export const limits = {
   extentBytesMax: 64 * GIB,
   /** One label at the head and one at the tail of every pool device: a multiple of every physical block in use. */
   labelBytes: MIB,
+  /** Labels may lag behind the catalog by so much: a command that finds more writes them, the daemon writes them every labelLagMs. */
+  labelLagCommits: 64,
+  labelLagMs: 5_000,
+  /** A catalog of more disks is not copied onto labels: that would take seconds, and would not fit. */
+  labelCopyDisks: 20_000,
+  /** What a compressed copy may grow to: labelCopyDisks at some hundred bytes each. */
+  labelCopyBytes: 256 * MIB,
   labelsPerDisk: 64,
   labelValueLength: 256,
   /** A lease longer than this is a mistake of units: 100 years. */

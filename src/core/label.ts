@@ -16,6 +16,9 @@ export type Label = {
   /** Both may lag behind the catalog, and are never ahead of it. */
   readonly commitNumber: number;
   readonly highestDiskId: number;
+  /** Where in the label the newest copy of the catalog lies, from the label's start; left out = there is none. */
+  readonly copyOffset?: number;
+  readonly copyBytes?: number;
 };
 
 export const LABEL_HEADER_BYTES = 4096;
@@ -63,15 +66,20 @@ function isLabel(value: unknown): value is Label {
   const row = value as Record<string, unknown>;
   const texts = [row['deviceUuid'], row['catalogId'], row['host'], row['pool']];
   const numbers = [row['sizeBytes'], row['extentBytes'], row['dataStartBytes'], row['commitNumber'], row['highestDiskId']];
+  const copy = [row['copyOffset'] ?? 0, row['copyBytes'] ?? 0];
+  if (!copy.every((n) => Number.isSafeInteger(n) && (n as number) >= 0)) return false;
   return texts.every((text) => typeof text === 'string') && numbers.every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
 }
+
+const crcOfByte = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  return crc;
+});
 
 /** CRC-32 of IEEE 802.3, reflected: the polynomial of zlib and gzip. */
 export function crc32(data: Uint8Array): number {
   let crc = 0xffffffff;
-  for (const byte of data) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
+  for (const byte of data) crc = (crc >>> 8) ^ (crcOfByte[(crc ^ byte) & 0xff] ?? 0);
   return (crc ^ 0xffffffff) >>> 0;
 }

@@ -28,7 +28,7 @@ export type LegacyPlan = { readonly parts: readonly LegacyPart[]; readonly disks
 type Extent = { readonly rowid: number; readonly number: number; readonly diskId: number; readonly partId: number; readonly extentNo: number };
 type DiskRow = { readonly rowid: number; readonly id: number; readonly sectors: number; readonly expiresAt: WallMs | null };
 type Part = { readonly rowid: number; readonly partId: number; readonly partition: string; readonly extentBytes: Bytes };
-type Told = { readonly problems: LegacyProblem[]; tell(table: string, rowid: number | null, message: string): void };
+type Told = { readonly problems: LegacyProblem[]; readonly tell: (table: string, rowid: number | null, message: string) => void };
 
 /** The free pool of 2004: expired when it was made. */
 const POOL = 0;
@@ -117,8 +117,9 @@ function readExtents(rows: readonly LegacyRow[], parts: ReadonlyMap<number, Part
   const found = new Map<number, Extent[]>();
   for (const row of rows) {
     const say = (message: string): void => tell('vdisk_extents', row.rowid, message);
-    const [number, diskId, partId, extentNo] = (['vdisk_extent_no', 'vdisk_id', 'part_id', 'part_extent_no'] as const).map((column) => integer(row, column));
-    if (number == null || diskId == null || partId == null || extentNo == null || number < 0 || extentNo < 0) {
+    const columns = ['vdisk_extent_no', 'vdisk_id', 'part_id', 'part_extent_no'];
+    const [number = -1, diskId = -1, partId = -1, extentNo = -1] = columns.map((column) => integer(row, column) ?? -1);
+    if (Math.min(number, diskId, partId, extentNo) < 0) {
       say('a number in it is missing or not possible');
       continue;
     }
