@@ -7,20 +7,17 @@ import { bytes, SECTOR_BYTES, sectors } from '../../base/units.ts';
 import { deviceNumber } from '../../core/device-number.ts';
 import type { DeviceIdentity, Footprint, SectorRange } from '../../core/types.ts';
 import type { DeviceFacts } from '../host.ts';
-import type { Programs } from '../programs.ts';
 import { identityOfBlock } from './identity.ts';
 import { filesystemId } from './kernel-calls.ts';
 import { footprintOfFile, footprintOfNode, rangesOverlap } from './layers.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
-import type { Layers } from './read-layers.ts';
+import type { Layers, LayerSource } from './read-layers.ts';
 import { mountOf } from './mountinfo.ts';
 import { readSignatures } from './signatures.ts';
 import { parseSwaps } from './swaps.ts';
 import type { BlockNode, SysRoots } from './sys-block.ts';
 
-export type InspectOptions = {
-  readonly roots: SysRoots;
-  readonly programs: Programs;
+export type InspectOptions = LayerSource & {
   /** Of the catalog: what it stands on is part of the system. */
   readonly stateFolder: string | null;
 };
@@ -30,7 +27,7 @@ export async function inspectPath(options: InspectOptions, given: string): Promi
   const facts = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw asXvdError(error, path);
   });
-  const layers = readLayers(options.roots, options.programs);
+  const layers = readLayers(options);
   if (facts.isBlockDevice()) return inspectBlock(options, layers, deviceNumber(facts.rdev), path);
   if (facts.isFile()) return inspectFile(options, layers, path, { sizeBytes: facts.size, blocks: facts.blocks, inode: facts.ino });
   throw new XvdError('DEVICE_NOT_FOUND', `${path} is neither a block device nor a regular file`);

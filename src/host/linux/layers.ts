@@ -9,7 +9,7 @@ import type { BlockNode } from './sys-block.ts';
 
 /** `filesystem`: the number that its mounts have; differs from the device of stat() on btrfs. */
 export type FileFacts = { readonly device: string; readonly inode: number; readonly sizeBytes: number; readonly filesystem: string };
-/** What a loop device is on. `gone`: what it was on answers no more, so nothing can be below it. */
+/** What a loop device is on. `gone`: what it was on answers no more, or is the data path of a VBD: nothing is below it that is not told of elsewhere. */
 export type LoopBacking =
   | { readonly kind: 'file'; readonly file: FileFacts; readonly offsetBytes: number; readonly readOnly: boolean; readonly path: string }
   | { readonly kind: 'block'; readonly number: string; readonly offsetBytes: number; readonly readOnly: boolean; readonly path: string }

@@ -10,6 +10,7 @@ import { aliveIsGone, forgetAlive, holdAlive } from './alive.ts';
 import { readDevice, writeDevice } from './device-bytes.ts';
 import { inspectPath } from './inspect.ts';
 import { withDevice } from './open-device.ts';
+import type { LayerSource } from './read-layers.ts';
 import { readUsers } from './read-users.ts';
 import { settleDevice } from './settle.ts';
 import { realRoots } from './sys-block.ts';
@@ -34,6 +35,7 @@ const REMEMBERED = 4096;
 
 export function openLinuxHost(options: LinuxHostOptions): Host {
   const { programs, runFolder, stateFolder = null, isOurDm = (uuid) => uuid.startsWith('XVD-'), wipeBytesPerSecond = null, roots = realRoots } = options;
+  const source = (): LayerSource => ({ roots, programs, runFolder: realFolder(runFolder) });
   const files = new Set<string>();
   const nodes = new Set<string>();
   const remember = (path: string): void => {
@@ -44,16 +46,16 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
   };
   return {
     inspect: async (path) => {
-      const facts = await inspectPath({ roots, programs, stateFolder }, path);
+      const facts = await inspectPath({ ...source(), stateFolder }, path);
       remember(facts.path);
       return facts;
     },
-    users: () => readUsers({ roots, programs, isOurDm, files, nodes, ownPid: process.pid, runFolder: realFolder(runFolder) }),
+    users: () => readUsers({ ...source(), isOurDm, files, nodes, ownPid: process.pid }),
     verify: (device) => withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined),
     zero: (device, ranges, progress, signal) => zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
-    settle: (device, ranges) => settleDevice({ roots, programs }, device, ranges),
+    settle: (device, ranges) => settleDevice(source(), device, ranges),
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),

@@ -21,24 +21,34 @@ export type ScanOptions = {
 };
 
 export function scanProcesses(options: ScanOptions): ProcessScan {
+  const mayHang = slowPlaces(mountsOf('self'), options.files);
   const namespaces = new Map<string, readonly Mount[]>();
   const opens: OpenNode[] = [];
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
     const namespace = quietly(() => readlinkSync(`/proc/${pid}/ns/mnt`));
     if (namespace !== null && !namespaces.has(namespace)) namespaces.set(namespace, mountsOf(pid));
-    if (Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options));
+    if (Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options, mayHang));
   }
   return { opens, namespaces: [...namespaces.values()] };
 }
 
-function opensOf(pid: string, { runFolder, files }: ScanOptions): readonly OpenNode[] {
+/** Filesystems whose server is another process or host: asking about a file there may wait for ever. Left out, unless a file
+ *  that matters lies there. */
+function slowPlaces(mounts: readonly Mount[], files: ReadonlySet<string>): (path: string) => boolean {
+  const matter = new Set([...files].map((file) => file.slice(0, file.lastIndexOf(':'))));
+  const isSlow = ({ type, number }: Mount): boolean => /^(fuse|nfs|cifs|smb|9p|ceph|virtiofs|afs|lustre|gluster|ocfs|gfs)/.test(type) && !matter.has(number);
+  const slow = mounts.filter(isSlow);
+  return (path) => slow.some(({ mountPoint }) => path === mountPoint || path.startsWith(`${mountPoint}/`));
+}
+
+function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const found: OpenNode[] = [];
   let command: string | null = null;
   for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
     const place = `/proc/${pid}/fd/${fd}`;
     const target = quietly(() => readlinkSync(place));
-    if (target === null || !target.startsWith('/')) continue;
+    if (target === null || !target.startsWith('/') || mayHang(target)) continue;
     const facts = quietly(() => statSync(place));
     if (facts === null) continue;
     if (facts.isFIFO() && target.startsWith(`${runFolder}/`)) return [];

@@ -21,7 +21,17 @@ export type Layers = LayerFacts & {
   file(path: string): FileFacts | null;
 };
 
-export function readLayers(roots: SysRoots, programs: Programs, ownMounts: readonly Mount[] = mountsOf('self')): Layers {
+export type LayerSource = {
+  readonly roots: SysRoots;
+  readonly programs: Programs;
+  /** XVD_RUN. Loop devices on files in it are VBDs of this host. Those files are never asked anything: the process that would
+   *  answer may be waiting for this one to take its connection. */
+  readonly runFolder: string;
+};
+
+export function readLayers(source: LayerSource): Layers {
+  const { roots, programs } = source;
+  const ownMounts = mountsOf('self');
   const nodes = new Map<string, BlockNode | null>();
   const loops = new Map<string, LoopBacking | null>();
   const all: Mount[] = [...ownMounts];
@@ -41,7 +51,7 @@ export function readLayers(roots: SysRoots, programs: Programs, ownMounts: reado
     loop: (number) => {
       const known = loops.get(number);
       if (known !== undefined) return known;
-      const read = number.startsWith('7:') ? readLoop(roots, number, ownMounts) : null;
+      const read = number.startsWith('7:') ? readLoop(source, number, ownMounts) : null;
       loops.set(number, read);
       return read;
     },
@@ -83,10 +93,11 @@ function fileFacts(path: string, mounts: readonly Mount[]): FileFacts | null {
 }
 
 /** By the kernel's identity of the file; by its path where the node can't be opened or read. */
-function readLoop(roots: SysRoots, number: string, mounts: readonly Mount[]): LoopBacking | null {
+function readLoop({ roots, runFolder }: LayerSource, number: string, mounts: readonly Mount[]): LoopBacking | null {
   const folder = join(roots.sys, 'dev/block', number, 'loop');
   const path = readText(join(folder, 'backing_file'));
   if (path === null) return null;
+  if (path.startsWith(`${runFolder}/`)) return { kind: 'gone', path };
   const offsetBytes = Number(readText(join(folder, 'offset')) ?? 0);
   const readOnly = readText(join(roots.sys, 'dev/block', number, 'ro')) === '1';
   const status = askLoop(join(roots.dev, `loop${number.slice(2)}`));

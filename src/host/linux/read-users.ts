@@ -4,20 +4,16 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { sectors } from '../../base/units.ts';
 import type { Footprint, SectorUser } from '../../core/types.ts';
-import type { Programs } from '../programs.ts';
 import { driveSpace, filesystemSpace, footprintBelow, footprintOfFile, footprintOfNode, rangesOverlap } from './layers.ts';
 import { parseSwaps } from './swaps.ts';
 import type { Mount } from './mountinfo.ts';
 import { scanProcesses } from './processes.ts';
 import type { OpenNode, ScanOptions } from './processes.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
-import type { Layers } from './read-layers.ts';
+import type { Layers, LayerSource } from './read-layers.ts';
 import { allBlockNumbers } from './sys-block.ts';
-import type { SysRoots } from './sys-block.ts';
 
-export type UsersOptions = ScanOptions & {
-  readonly roots: SysRoots;
-  readonly programs: Programs;
+export type UsersOptions = ScanOptions & LayerSource & {
   /** Device-mapper devices of xvd, by UUID: VBDs, which the catalog tells of. */
   readonly isOurDm: (uuid: string) => boolean;
   /** Block devices that were asked about: whether the kernel holds them for somebody who shows nowhere else. */
@@ -26,7 +22,7 @@ export type UsersOptions = ScanOptions & {
 
 export async function readUsers(options: UsersOptions): Promise<readonly SectorUser[]> {
   const { opens, namespaces } = scanProcesses(options);
-  const layers = readLayers(options.roots, options.programs);
+  const layers = readLayers(options);
   for (const mounts of namespaces) layers.addMounts(mounts);
   const footprints = new Map<string, Promise<Footprint>>();
   const ofNode = (number: string): Promise<Footprint> => {
@@ -128,6 +124,7 @@ async function stackUsers({ roots, isOurDm }: UsersOptions, layers: Layers): Pro
     const loop = layers.loop(number);
     if (loop === null && node.slaves.length === 0) continue;
     const footprint = await footprintBelow(layers, number);
+    if (footprint.own.length === 0) continue; // the data path of a VBD, or what stands on nothing any more
     const mode = (loop !== null && loop.kind !== 'gone' && loop.readOnly) || node.readOnly ? 'r' : 'w';
     const name = node.dm === null ? node.path : `/dev/mapper/${node.dm.name}`;
     users.push({ kind: loop === null ? 'holder' : 'loop', name: loop === null ? name : `${node.path} on ${loop.path}`, mode, footprint, carries: driveSpace(number) });

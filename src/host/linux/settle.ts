@@ -7,16 +7,12 @@ import { XvdError } from '../../base/error.ts';
 import { MIB, SECTOR_BYTES } from '../../base/units.ts';
 import type { Footprint, PlanDevice, SectorRange } from '../../core/types.ts';
 import type { ByteRange } from '../host.ts';
-import type { Programs } from '../programs.ts';
 import { cachedPages, dropRange, flushNode, syncRange, writeBackRange } from './kernel-calls.ts';
 import { fileSpace, footprintOfFile, footprintOfNode } from './layers.ts';
 import { withDevice } from './open-device.ts';
 import { readLayers } from './read-layers.ts';
-import type { Layers } from './read-layers.ts';
+import type { Layers, LayerSource } from './read-layers.ts';
 import { allBlockNumbers } from './sys-block.ts';
-import type { SysRoots } from './sys-block.ts';
-
-export type SettleOptions = { readonly roots: SysRoots; readonly programs: Programs };
 
 /** A node or file over the ranges, and where on it they lie. */
 type Place = { readonly path: string; readonly kind: 'block' | 'file'; readonly ranges: readonly Range[] };
@@ -27,11 +23,11 @@ const ROUNDS = 5;
 /** The largest piece of cache that may straddle the edge of a range. */
 const FOLIO_BYTES = 4 * MIB;
 
-export async function settleDevice(options: SettleOptions, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
+export async function settleDevice(options: LayerSource, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
   if (ranges.length === 0) return;
   await withDevice(options.roots, device, constants.O_RDONLY, async ({ handle, number }) => {
     const own = ranges.map(({ offsetBytes, lengthBytes }) => ({ offset: offsetBytes as number, length: lengthBytes as number }));
-    const layers = readLayers(options.roots, options.programs);
+    const layers = readLayers(options);
     const { above, below } = await placesAround(options, layers, device, number, own);
     for (const place of above) await settlePlace(place, false);
     await settlePlace({ path: `/proc/self/fd/${handle.fd}`, kind: device.kind, ranges: own }, true);
@@ -40,7 +36,7 @@ export async function settleDevice(options: SettleOptions, device: PlanDevice, r
 }
 
 /** Nodes that show the same sectors: those that stand on the device come first, those that it stands on last. */
-async function placesAround({ roots }: SettleOptions, layers: Layers, device: PlanDevice, number: string | null, ranges: readonly Range[]): Promise<{ above: readonly Place[]; below: readonly Place[] }> {
+async function placesAround({ roots }: LayerSource, layers: Layers, device: PlanDevice, number: string | null, ranges: readonly Range[]): Promise<{ above: readonly Place[]; below: readonly Place[] }> {
   const file = number === null ? layers.file(device.path) : null;
   const footprint = number !== null ? await footprintOfNode(layers, number) : file === null ? { own: [], below: [] } : await footprintOfFile(layers, file);
   const above: Place[] = [];

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { MIB } from '../../base/units.ts';
-import type { Endpoint, Generation } from '../../core/types.ts';
+import type { Endpoint, Generation, SectorUser } from '../../core/types.ts';
 import { openLinuxHost } from '../../host/linux/open-linux-host.ts';
 import { openPrograms } from '../../host/programs.ts';
 import { until } from '../../../test/until.ts';
@@ -28,12 +28,14 @@ class Bench implements AsyncDisposable {
   readonly folder: string;
   readonly run: string;
   readonly hypervisor: Hypervisor;
+  readonly users: () => Promise<readonly SectorUser[]>;
   readonly targets = [0, 1].map((which) => ({ target: `/dev/xvdt${process.pid}n${which}`, vdev: 51712 + which })) as [{ target: string; vdev: number }, { target: string; vdev: number }];
   #servers = new Map<Generation, ChildProcess>();
   #mounted = new Set<string>();
 
-  constructor(folder: string, hypervisor: Hypervisor) {
+  constructor(folder: string, hypervisor: Hypervisor, users: () => Promise<readonly SectorUser[]>) {
     this.folder = folder;
+    this.users = users;
     this.run = join(folder, 'run');
     this.hypervisor = hypervisor;
   }
@@ -114,7 +116,7 @@ async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'xvd-dom0-'));
   const programs = openPrograms({ searchPath: process.env['PATH'] ?? '' });
   const host = openLinuxHost({ programs, runFolder: join(folder, 'run') });
-  return new Bench(folder, await openThisHost({ runFolder: join(folder, 'run'), programs, users: () => host.users() }));
+  return new Bench(folder, await openThisHost({ runFolder: join(folder, 'run'), programs, users: () => host.users() }), () => host.users());
 }
 
 hypervisorContract('this host', async () => {
@@ -177,6 +179,9 @@ test('it survives the end of its server, and goes on with the next', async () =>
     await handle.sync();
     await handle.close();
   });
+  // While it waits, nobody asks it anything that would wait with it: who serves may be who asks.
+  assert.ok((await bench.users()).some((user) => user.kind === 'mount' && user.name === point));
+  await assert.rejects(bench.hypervisor.unplug({ ...plug, force: false }), code('VBD_BUSY'));
   await bench.serve(3);
   await written;
   bench.umount(point);
