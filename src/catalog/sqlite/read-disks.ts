@@ -11,13 +11,25 @@ import type { Transaction } from './transaction.ts';
 type DiskReader = Pick<CatalogReader, 'disk' | 'diskByName' | 'disks' | 'nextExpiries'>;
 
 export const readDisks = (tx: Transaction): DiskReader => ({
-  disk: async (id) => one(tx.sql.get('SELECT * FROM disk WHERE id = ?', id)),
+  disk: async (id) => one(tx.diskRow(id)),
   diskByName: async (name) => one(tx.sql.get('SELECT * FROM disk WHERE name = ?', name)),
   disks: async (filter) => page(tx, filter),
-  nextExpiries: async (after, limit) => tx.sql.all('SELECT * FROM disk WHERE expires_at > ? ORDER BY expires_at, id LIMIT ?', after, limit).map(diskOf),
+  nextExpiries: async (after, limit) => nextExpiries(tx, after, limit).map(diskOf),
 });
 
 const one = (row: Row | undefined): Disk | null => (row === undefined ? null : diskOf(row));
+
+/** The soonest of each pool and block size, by which the index is ordered first, and of the disks that own nothing. */
+function nextExpiries(tx: Transaction, after: number, limit: number): readonly Row[] {
+  const rows = tx.sql.all('SELECT * FROM disk WHERE held_bytes = 0 AND expires_at > ? ORDER BY expires_at, id LIMIT ?', after, limit);
+  const nextPool = `SELECT pool, block_bytes FROM disk INDEXED BY disk_lease WHERE expires_at IS NOT NULL AND held_bytes > 0
+    AND (pool, block_bytes) > (?, ?) ORDER BY pool, block_bytes LIMIT 1`;
+  const ofPool = 'SELECT * FROM disk WHERE pool = ? AND block_bytes = ? AND held_bytes > 0 AND expires_at > ? ORDER BY expires_at, id LIMIT ?';
+  for (let at = tx.sql.get(nextPool, '', 0); at !== undefined; at = tx.sql.get(nextPool, at['pool'] ?? '', at['block_bytes'] ?? 0)) {
+    rows.push(...tx.sql.all(ofPool, at['pool'] ?? '', at['block_bytes'] ?? 0, after, limit));
+  }
+  return rows.toSorted((a, b) => Number(a['expires_at']) - Number(b['expires_at']) || Number(a['id']) - Number(b['id'])).slice(0, limit);
+}
 
 /**
  * A page by ID must not scan a million expired disks to find a hundred living ones: spans of IDs that hold none of those

@@ -66,7 +66,7 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
 });
 
 const unowned = 'SELECT * FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
-/** In the words of the partial index disk_reclaimable. */
+/** In the words of the partial index disk_lease. */
 const reclaimable = 'pool = ?1 AND block_bytes = ?2 AND expires_at <= ?3 AND held_bytes > 0 AND reachers = 0';
 
 /** By the order of IDs, in which the runs lie too: through the index on expiries every disk would be somewhere else. */

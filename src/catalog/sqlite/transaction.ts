@@ -3,12 +3,12 @@
 
 import { XvdError } from '../../base/error.ts';
 import { invariant } from '../../base/invariant.ts';
-import type { DeviceId, PoolDevice } from '../../core/types.ts';
+import type { DeviceId, DiskId, PoolDevice } from '../../core/types.ts';
 import type { Connection } from './connection.ts';
 import { Images } from './history.ts';
 import { readDevices } from './device-cache.ts';
 import type { DeviceCache, Devices } from './device-cache.ts';
-import type { Value } from './rows.ts';
+import type { Row, Value } from './rows.ts';
 
 export type Meta = {
   catalog_id: string;
@@ -29,7 +29,9 @@ export type Meta = {
 export type Place = { readonly deviceId: DeviceId; readonly firstExtent: number; readonly count: number };
 
 export class Transaction {
-  readonly meta: Meta;
+  #meta: Meta | null = null;
+  /** Disks as this transaction last saw or left them. */
+  readonly #disks = new Map<DiskId, Row>();
   /** What it has found of the disks that it changes. */
   readonly images = new Images();
   readonly #connection: Connection;
@@ -45,9 +47,28 @@ export class Transaction {
   constructor(connection: Connection, cache: DeviceCache) {
     this.#connection = connection;
     this.#cache = cache;
-    const meta = connection.get('SELECT * FROM meta WHERE id = 1');
-    if (meta === undefined) throw new XvdError('CATALOG_DAMAGED', `the catalog ${connection.path} has lost its row of numbers`);
-    this.meta = meta as unknown as Meta;
+  }
+
+  /** Read when first needed: many reads do without. */
+  get meta(): Meta {
+    if (this.#meta !== null) return this.#meta;
+    const meta = this.sql.get('SELECT * FROM meta WHERE id = 1');
+    if (meta === undefined) throw new XvdError('CATALOG_DAMAGED', `the catalog ${this.sql.path} has lost its row of numbers`);
+    return (this.#meta = meta as unknown as Meta);
+  }
+
+  diskRow(id: DiskId): Row | undefined {
+    const known = this.sql && this.#disks.get(id);
+    if (known !== undefined) return known;
+    const row = this.sql.get('SELECT * FROM disk WHERE id = ?', id);
+    if (row !== undefined) this.#disks.set(id, row);
+    return row;
+  }
+
+  /** What it is now; left out: to be read again. */
+  changedDisk(id: DiskId, row?: Row): void {
+    if (row === undefined) this.#disks.delete(id);
+    else this.#disks.set(id, row);
   }
 
   /** The connection, as long as the transaction lives. */

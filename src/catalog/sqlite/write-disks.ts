@@ -4,6 +4,7 @@ import { invariant } from '../../base/invariant.ts';
 import type { Disk } from '../../core/types.ts';
 import type { CatalogWriter } from '../catalog.ts';
 import { diskColumns, diskOf } from './rows.ts';
+import type { Row } from './rows.ts';
 import { NEVER_MS, SPAN_DISKS } from './schema.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -20,11 +21,12 @@ export const writeDisks = (tx: Transaction): DiskWriter => ({
     insert(tx, disk);
   },
   updateDisk: async (disk) => {
-    const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', disk.id);
+    const row = tx.diskRow(disk.id);
     invariant(row !== undefined, `disk ${disk.id} is in the catalog`);
     tx.images.keepDisk(disk.id, () => diskOf(row));
     const columns = diskColumns(disk);
     tx.sql.update('disk', 'id', row, columns);
+    tx.changedDisk(disk.id, { ...row, ...columns });
     if (row['labels'] !== columns['labels']) {
       dropLabels(tx, diskOf(row));
       addLabels(tx, disk);
@@ -32,19 +34,22 @@ export const writeDisks = (tx: Transaction): DiskWriter => ({
     if (row['expires_at'] !== columns['expires_at']) moveInSpan(tx, disk.id, diskOf(row).expiresAt, disk.expiresAt);
   },
   removeDisk: async (id) => {
-    const row = tx.sql.get('SELECT * FROM disk WHERE id = ?', id);
+    const row = tx.diskRow(id);
     invariant(row !== undefined, `disk ${id} is in the catalog`);
     invariant(row['held_bytes'] === 0 && row['reachers'] === 0, `disk ${id} owns nothing and is out of reach`);
     tx.images.keepDisk(id, () => diskOf(row));
     dropLabels(tx, diskOf(row));
     tx.sql.run('DELETE FROM disk WHERE id = ?', id);
+    tx.changedDisk(id);
     settleSpan(tx, id);
   },
 });
 
 function insert(tx: Transaction, disk: Disk): void {
   tx.images.keepDisk(disk.id, () => null);
-  tx.sql.insert('disk', diskColumns(disk));
+  const columns = diskColumns(disk);
+  tx.sql.insert('disk', columns);
+  tx.changedDisk(disk.id, { ...columns, held_bytes: 0, reachers: 0 });
   tx.meta.next_disk = Math.max(tx.meta.next_disk, disk.id + 1);
   addLabels(tx, disk);
   widenSpan(tx, disk.id, disk.expiresAt);
@@ -60,9 +65,10 @@ function dropLabels(tx: Transaction, disk: Disk): void {
 
 const spanOf = (id: number): number => Math.floor(id / SPAN_DISKS);
 
-function widenSpan(tx: Transaction, id: number, expiresAt: number | null): void {
+const spanRow = (tx: Transaction, id: number): Row | undefined => tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
+
+function widenSpan(tx: Transaction, id: number, expiresAt: number | null, row = spanRow(tx, id)): void {
   const at = expiresAt ?? NEVER_MS;
-  const row = tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
   if (row === undefined) tx.sql.run('INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?)', spanOf(id), at, at);
   else if (at < Number(row['soonest']) || at > Number(row['latest'])) {
     tx.sql.run('UPDATE disk_span SET soonest = min(soonest, ?2), latest = max(latest, ?2) WHERE span = ?1', spanOf(id), at);
@@ -70,12 +76,12 @@ function widenSpan(tx: Transaction, id: number, expiresAt: number | null): void 
 }
 
 function moveInSpan(tx: Transaction, id: number, from: number | null, to: number | null): void {
-  const row = tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
+  const row = spanRow(tx, id);
   const edge = from ?? NEVER_MS;
   // Only what stood at an edge, and alone, can leave the span narrower than before.
   const atEdge = row === undefined || row['soonest'] === edge || row['latest'] === edge;
   if (atEdge && !isOneOfMany(tx, id, from)) settleSpan(tx, id);
-  else widenSpan(tx, id, to);
+  else widenSpan(tx, id, to, row);
 }
 
 /** Mostly one that has no end either, so that the look ends with the first found. */

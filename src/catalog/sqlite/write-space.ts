@@ -55,7 +55,7 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
 });
 
 function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
-  const disk = tx.sql.get('SELECT id, held_bytes FROM disk WHERE id = ?', diskId);
+  const disk = tx.diskRow(diskId);
   invariant(disk !== undefined, `disk ${diskId} is in the catalog`);
   const before =
     disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
@@ -77,6 +77,7 @@ function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
     tx.sql.run('DELETE FROM run WHERE disk_id = ? AND position >= ?', diskId, runs.length);
   }
   tx.sql.update('disk', 'id', disk, { id: diskId, held_bytes: bytes(held) });
+  tx.changedDisk(diskId, { ...disk, held_bytes: held });
 }
 
 const same = (a: Run, b: Run): boolean => a.deviceId === b.deviceId && a.firstExtent === b.firstExtent && a.count === b.count && a.clean === b.clean;

@@ -92,5 +92,6 @@ function updateVbd(tx: Transaction, vbd: Vbd): void {
 }
 
 function reach(tx: Transaction, diskId: DiskId, by: 1 | -1): void {
+  tx.changedDisk(diskId);
   invariant(tx.sql.run('UPDATE disk SET reachers = reachers + ? WHERE id = ?', by, diskId) === 1, `disk ${diskId} is in the catalog`);
 }
