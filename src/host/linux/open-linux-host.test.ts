@@ -178,3 +178,19 @@ test('zero() keeps to its budget', async () => {
   await host.zero(device, [all], (done) => void told.push(done));
   assert.equal(told.at(-1), CONTRACT_DEVICE_BYTES);
 });
+
+test('a process that closed the file and kept a shared mapping of it is a writer', async () => {
+  await using given = await place();
+  const space = (await given.host.inspect(given.file)).footprint.own[0]?.space;
+  const script = `const fs = process.getBuiltinModule('fs'); const koffi = require('koffi'); const fd = fs.openSync(process.argv[1], 'r+');
+    koffi.load(null).func('void *mmap(void *a, size_t l, int p, int f, int fd, int64_t o)')(null, 4096, 3, 1, fd, 0); fs.closeSync(fd); console.log('mapped'); setInterval(() => {}, 1 << 30);`;
+  const mapper = spawn(process.execPath, ['-e', script, given.file], { stdio: ['ignore', 'pipe', 'inherit'], cwd: import.meta.dirname });
+  try {
+    await once(mapper.stdout, 'data');
+    const users = (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space));
+    assert.deepEqual(users.map(({ kind, mode, name }) => [kind, mode, name.includes(`(pid ${mapper.pid})`)]), [['process', 'w', true]]);
+  } finally {
+    mapper.kill('SIGKILL');
+    await once(mapper, 'exit');
+  }
+});

@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { deviceNumber } from '../../core/device-number.ts';
-import { mountsOf } from './read-layers.ts';
+import { blockNumberOf, mountsOf } from './read-layers.ts';
 import type { Mount } from './mountinfo.ts';
 
 export type OpenNode = { readonly pid: number; readonly command: string; readonly writable: boolean } & (
@@ -44,7 +44,6 @@ function slowPlaces(mounts: readonly Mount[], files: ReadonlySet<string>): (path
 
 function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const found: OpenNode[] = [];
-  let command: string | null = null;
   for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
     const place = `/proc/${pid}/fd/${fd}`;
     const target = quietly(() => readlinkSync(place));
@@ -56,12 +55,31 @@ function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path:
     const matters = facts.isBlockDevice() || (facts.isFile() && files.has(`${device}:${facts.ino}`));
     const flags = matters ? openFlags(pid, fd) : null;
     if (flags === null) continue;
-    command ??= quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? '?';
-    const head = { pid: Number(pid), command, writable: (flags & 3) !== 0 };
+    const head = { pid: Number(pid), command: commandOf(pid), writable: (flags & 3) !== 0 };
     found.push(facts.isBlockDevice() ? { ...head, kind: 'block', number: deviceNumber(facts.rdev) } : { ...head, kind: 'file', device, inode: facts.ino, sizeBytes: facts.size, path: target });
+  }
+  return [...found, ...mapsOf(pid, files, mayHang)];
+}
+
+/** A file can be closed and still be written through a shared mapping. */
+function mapsOf(pid: string, files: ReadonlySet<string>, mayHang: (path: string) => boolean): readonly OpenNode[] {
+  const found: OpenNode[] = [];
+  for (const line of (quietly(() => readFileSync(`/proc/${pid}/maps`, 'utf8')) ?? '').split('\n')) {
+    const match = /^\S+ r?-?(w|-)[x-]s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
+    const [, write = '', major = '', minor = '', inode = '', path = ''] = match ?? [];
+    if (match === null || mayHang(path)) continue;
+    const device = `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}`;
+    const head = { pid: Number(pid), command: commandOf(pid), writable: write === 'w' };
+    const number = path.startsWith('/dev/') ? blockNumberOf(path) : null;
+    if (number !== null) found.push({ ...head, kind: 'block', number });
+    if (files.has(`${device}:${inode}`)) found.push({ ...head, kind: 'file', device, inode: Number(inode), sizeBytes: sizeOf(path), path });
   }
   return found;
 }
+
+const commandOf = (pid: string): string => quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? '?';
+/** Of a file that matters; one that was unlinked counts as endless. */
+const sizeOf = (path: string): number => quietly(() => statSync(path).size) ?? Number.MAX_SAFE_INTEGER - 4095;
 
 const O_PATH = 0o10000000;
 
