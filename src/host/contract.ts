@@ -17,7 +17,10 @@ export type HostUnderTest = AsyncDisposable & {
 export const CONTRACT_DEVICE_BYTES = 8 * MIB;
 
 const planOf = ({ path, kind, identity, sizeBytes }: DeviceFacts): PlanDevice => ({ path, kind, identity, sizeBytes });
-const range = (offset: number, length: number): { offsetBytes: ReturnType<typeof bytes>; lengthBytes: ReturnType<typeof bytes> } => ({ offsetBytes: bytes(offset), lengthBytes: bytes(length) });
+const range = (offset: number, length: number): { offsetBytes: ReturnType<typeof bytes>; lengthBytes: ReturnType<typeof bytes> } => ({
+  offsetBytes: bytes(offset),
+  lengthBytes: bytes(length),
+});
 const filled = (length: number, value: number): Uint8Array => new Uint8Array(length).fill(value);
 const code = (expected: string) => (error: unknown) => (error as { code?: string }).code === expected;
 
@@ -45,7 +48,17 @@ export function hostContract(name: string, open: () => Promise<HostUnderTest>): 
     const device = planOf(await under.host.inspect(under.path));
     const labelled: PlanDevice = { ...device, identity: { kind: 'label', deviceUuid: 'device-1' } };
     await assert.rejects(under.host.verify(labelled), code('DEVICE_IDENTITY_MISMATCH'));
-    const label = { deviceUuid: 'device-1', catalogId: 'c', host: 'h', pool: 'default', sizeBytes: device.sizeBytes, extentBytes: 65536, dataStartBytes: MIB, commitNumber: 1, highestDiskId: 0 };
+    const label = {
+      deviceUuid: 'device-1',
+      catalogId: 'c',
+      host: 'h',
+      pool: 'default',
+      sizeBytes: device.sizeBytes,
+      extentBytes: 65536,
+      dataStartBytes: MIB,
+      commitNumber: 1,
+      highestDiskId: 0,
+    };
     await under.host.writeBytes(device, bytes(0), encodeLabel(label));
     await under.host.verify(labelled);
     await assert.rejects(under.host.verify({ ...labelled, identity: { kind: 'label', deviceUuid: 'device-2' } }), code('DEVICE_IDENTITY_MISMATCH'));
@@ -71,7 +84,16 @@ export function hostContract(name: string, open: () => Promise<HostUnderTest>): 
     const told: number[] = [];
     await under.host.zero(device, [range(65536, 65536), range(MIB, 65536)], (done) => void told.push(done));
     assert.equal(told.at(-1), 2 * 65536);
-    for (const [offset, expected] of [[0, 3], [65535, 3], [65536, 0], [131071, 0], [131072, 3], [MIB, 0], [MIB + 65535, 0], [MIB + 65536, 3]] as const) {
+    for (const [offset, expected] of [
+      [0, 3],
+      [65535, 3],
+      [65536, 0],
+      [131071, 0],
+      [131072, 3],
+      [MIB, 0],
+      [MIB + 65535, 0],
+      [MIB + 65536, 3],
+    ] as const) {
       assert.deepEqual([...(await under.host.readBytes(device, range(offset, 1)))], [expected], `byte ${offset}`);
     }
     const stop = new AbortController();

@@ -109,7 +109,9 @@ async function runProgram(path: string, name: string, args: readonly string[], o
     if (late.signal.aborted) throw new XvdError('PROGRAM_FAILED', `${said}: not done after ${timeoutMs} ms${tail(stderr)}`);
     if (overflow) throw new XvdError('PROGRAM_FAILED', `${said}: said more than ${options.outputBytes ?? limits.programOutputBytes} bytes`);
     if (status === null || !okStatus.includes(status)) {
-      throw new XvdError('PROGRAM_FAILED', `${said}: ${endedBy === null ? `exit status ${status}` : `ended by ${endedBy}`}${tail(stderr || stdout)}`, { details: { status, stderr } });
+      throw new XvdError('PROGRAM_FAILED', `${said}: ${endedBy === null ? `exit status ${status}` : `ended by ${endedBy}`}${tail(stderr || stdout)}`, {
+        details: { status, stderr },
+      });
     }
     return { status, stdout, stderr };
   } finally {

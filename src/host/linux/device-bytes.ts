@@ -57,7 +57,7 @@ export async function writeDevice(roots: SysRoots, device: PlanDevice, offsetByt
 export async function writeFully(handle: FileHandle, data: Uint8Array, position: number): Promise<void> {
   const buffer = alignedBuffer(data.length);
   buffer.set(data);
-  for (let done = 0; done < buffer.length; ) {
+  for (let done = 0; done < buffer.length;) {
     const { bytesWritten } = await handle.write(buffer, done, buffer.length - done, position + done);
     done += bytesWritten;
   }

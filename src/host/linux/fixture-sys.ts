@@ -47,7 +47,13 @@ export async function fixtureRoots(devices: readonly FixtureDevice[]): Promise<A
     if (device.dm !== undefined) for (const [key, value] of Object.entries(device.dm)) await put(`dm/${key}`, value);
     for (const [name, text] of Object.entries(device.files ?? {})) await put(name, text);
     await symlink(relative(join(sys, 'dev/block'), folder), join(sys, 'dev/block', device.number));
-    if (device.udev !== undefined) await writeFile(join(udev, `b${device.number}`), Object.entries(device.udev).map(([key, value]) => `E:${key}=${value}\n`).join(''));
+    if (device.udev !== undefined)
+      await writeFile(
+        join(udev, `b${device.number}`),
+        Object.entries(device.udev)
+          .map(([key, value]) => `E:${key}=${value}\n`)
+          .join(''),
+      );
   }
   for (const device of devices) {
     for (const slave of device.slaves ?? []) {

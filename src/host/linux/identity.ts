@@ -7,7 +7,8 @@ import type { BlockNode } from './sys-block.ts';
 
 export function identityOfBlock(node: BlockNode): DeviceIdentity {
   if (node.dm !== null && node.dm.uuid !== '') return { kind: 'dm', uuid: node.dm.uuid };
-  if (node.name.startsWith('loop') || node.name.startsWith('ram') || node.name.startsWith('zram') || node.name.startsWith('nbd')) return { kind: 'path', path: node.path };
+  if (node.name.startsWith('loop') || node.name.startsWith('ram') || node.name.startsWith('zram') || node.name.startsWith('nbd'))
+    return { kind: 'path', path: node.path };
   const startSector = sectors(node.partition?.startSector ?? 0);
   if (node.wwn !== null) return { kind: 'wwn', value: node.wwn, startSector };
   if (node.serial !== null) return { kind: 'serial', value: node.serial, startSector };

@@ -42,8 +42,10 @@ async function canonical(roots: SysRoots, given: string): Promise<string> {
 }
 
 export function asXvdError(error: NodeJS.ErrnoException, path: string): XvdError {
-  if (error.code === 'ENOENT' || error.code === 'ENOTDIR' || error.code === 'ENXIO' || error.code === 'ENODEV') return new XvdError('DEVICE_NOT_FOUND', `${path} does not exist`, { cause: error });
-  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS') return new XvdError('NOT_PERMITTED', `${path} can't be opened: ${error.message}`, { cause: error });
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR' || error.code === 'ENXIO' || error.code === 'ENODEV')
+    return new XvdError('DEVICE_NOT_FOUND', `${path} does not exist`, { cause: error });
+  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
+    return new XvdError('NOT_PERMITTED', `${path} can't be opened: ${error.message}`, { cause: error });
   return new XvdError('DEVICE_FAILED', `${path}: ${error.message}`, { cause: error });
 }
 

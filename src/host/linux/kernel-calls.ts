@@ -35,10 +35,12 @@ const call = (func: Func, ...args: readonly unknown[]): Promise<number> =>
   });
 
 /** true when done, false when the kernel refused. */
-export const fallocate = async (fd: number, mode: number, offset: number, length: number): Promise<boolean> => (await call(fallocate_, fd, mode, offset, length)) === 0;
+export const fallocate = async (fd: number, mode: number, offset: number, length: number): Promise<boolean> =>
+  (await call(fallocate_, fd, mode, offset, length)) === 0;
 
 /** Writes the dirty pages of the range, and waits for them and nothing else. The device's own cache is not flushed by it. */
-export const writeBackRange = async (fd: number, offset: number, length: number): Promise<boolean> => (await call(syncRange_, fd, offset, length, SYNC_RANGE_ALL)) === 0;
+export const writeBackRange = async (fd: number, offset: number, length: number): Promise<boolean> =>
+  (await call(syncRange_, fd, offset, length, SYNC_RANGE_ALL)) === 0;
 
 export const dropRange = async (fd: number, offset: number, length: number): Promise<boolean> => (await call(fadvise_, fd, offset, length, DONTNEED)) === 0;
 
@@ -104,7 +106,14 @@ export function filesystemId(path: string): { readonly type: number; readonly id
 /** true also when it is there already. */
 export const makeFifo = (path: string): boolean => mkfifo_(path, 0o600) === 0 || koffi.errno() === koffi.os.errno['EEXIST'];
 
-export type LoopStatus = { readonly device: number; readonly inode: number; readonly rdevice: number; readonly offsetBytes: number; readonly sizeLimitBytes: number; readonly readOnly: boolean };
+export type LoopStatus = {
+  readonly device: number;
+  readonly inode: number;
+  readonly rdevice: number;
+  readonly offsetBytes: number;
+  readonly sizeLimitBytes: number;
+  readonly readOnly: boolean;
+};
 
 /** What a loop device is on, by identity; `gone` when its file no longer answers, null when it is not bound. */
 export function loopStatus(fd: number): LoopStatus | 'gone' | null {

@@ -21,12 +21,18 @@ const factsOf = (roots: SysRoots, { tables = {}, loops = {} }: Others = {}): Lay
 async function footprint(devices: readonly FixtureDevice[], number: string, others: Others = {}) {
   await using fixture = await fixtureRoots(devices);
   const { own, below, via } = await footprintOfNode(factsOf(fixture.roots, others), number);
-  const flat = (ranges: typeof own): string[] => ranges.map(({ space, startSector, sectors, atSector }) => `${space} ${startSector}+${sectors}${atSector === undefined ? '' : ` at ${atSector}`}`);
+  const flat = (ranges: typeof own): string[] =>
+    ranges.map(({ space, startSector, sectors, atSector }) => `${space} ${startSector}+${sectors}${atSector === undefined ? '' : ` at ${atSector}`}`);
   return { own: flat(own), below: flat(below), via };
 }
 
 const nvme: readonly FixtureDevice[] = [
-  { name: 'nvme0n1', number: '259:0', sectors: 1000000, files: { wwid: 'eui.0025385b01', 'queue/logical_block_size': '4096', 'queue/physical_block_size': '4096' } },
+  {
+    name: 'nvme0n1',
+    number: '259:0',
+    sectors: 1000000,
+    files: { wwid: 'eui.0025385b01', 'queue/logical_block_size': '4096', 'queue/physical_block_size': '4096' },
+  },
   { name: 'nvme0n1p1', number: '259:1', sectors: 2048, partOf: 'nvme0n1', start: 2048, files: { uevent: 'DEVNAME=nvme0n1p1\nPARTUUID=aa-bb' } },
 ];
 const mmc: readonly FixtureDevice[] = [

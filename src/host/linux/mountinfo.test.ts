@@ -29,8 +29,12 @@ test('mountOf() finds the deepest mount, and of two the later', () => {
 });
 
 test('parseSwaps() tells partitions from files', () => {
-  const swaps = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda5                               partition\t1000\t0\t-2\n/swap\\040file                              file\t\t10\t0\t-3\n';
-  assert.deepEqual(parseSwaps(swaps), [{ path: '/dev/sda5', isFile: false }, { path: '/swap file', isFile: true }]);
+  const swaps =
+    'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/sda5                               partition\t1000\t0\t-2\n/swap\\040file                              file\t\t10\t0\t-3\n';
+  assert.deepEqual(parseSwaps(swaps), [
+    { path: '/dev/sda5', isFile: false },
+    { path: '/swap file', isFile: true },
+  ]);
 });
 
 test('parseSignatures() names filesystems and partition tables in the words of blkid', () => {

@@ -21,7 +21,17 @@ export function parseMountinfo(text: string): readonly Mount[] {
     const [type, source, superOptions] = fields.slice(dash + 1);
     if (dash < 0 || number === undefined || root === undefined || mountPoint === undefined || type === undefined || source === undefined) return [];
     const superWritable = has(superOptions, 'rw');
-    return [{ number, root: unescape(root), mountPoint: unescape(mountPoint), type, source: unescape(source), writable: superWritable && has(options, 'rw'), superWritable }];
+    return [
+      {
+        number,
+        root: unescape(root),
+        mountPoint: unescape(mountPoint),
+        type,
+        source: unescape(source),
+        writable: superWritable && has(options, 'rw'),
+        superWritable,
+      },
+    ];
   });
 }
 

@@ -42,16 +42,20 @@ async function openNode(path: string, flags: number): Promise<{ handle: FileHand
 
 async function check(roots: SysRoots, device: PlanDevice, handle: FileHandle): Promise<{ number: string | null; blockBytes: number }> {
   const facts = await handle.stat();
-  if (facts.isFile() !== (device.kind === 'file') || facts.isBlockDevice() !== (device.kind === 'block')) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is no ${device.kind === 'file' ? 'regular file' : 'block device'} any more`);
+  if (facts.isFile() !== (device.kind === 'file') || facts.isBlockDevice() !== (device.kind === 'block'))
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is no ${device.kind === 'file' ? 'regular file' : 'block device'} any more`);
   const number = facts.isBlockDevice() ? deviceNumber(facts.rdev) : null;
   const node = number === null ? null : readBlockNode(roots, number);
-  if (number !== null && node === null) throw new XvdError('DEVICE_NOT_FOUND', `${device.path} is a node of a device that the kernel does not have (${number})`);
+  if (number !== null && node === null)
+    throw new XvdError('DEVICE_NOT_FOUND', `${device.path} is a node of a device that the kernel does not have (${number})`);
   const sizeBytes = node === null ? facts.size : node.sizeSectors * SECTOR_BYTES;
-  if (sizeBytes !== device.sizeBytes) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} has ${sizeBytes} bytes, the catalog knows it with ${device.sizeBytes}`);
+  if (sizeBytes !== device.sizeBytes)
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} has ${sizeBytes} bytes, the catalog knows it with ${device.sizeBytes}`);
   const found = await identityOf(device, handle, node === null ? identityOfFile(`/proc/self/fd/${handle.fd}`, facts.ino) : identityOfBlock(node));
   // Known by path and size only: no more can be asked of it than that.
   const same = device.identity.kind === 'path' ? device.identity.path === device.path : sameIdentity(found, device.identity);
-  if (!same) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is ${identityText(found)}, the catalog knows it as ${identityText(device.identity)}`);
+  if (!same)
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is ${identityText(found)}, the catalog knows it as ${identityText(device.identity)}`);
   if (node !== null && device.identity.kind !== 'label') refuseTwins(roots, device.path, node);
   return { number, blockBytes: node?.logicalBlockBytes ?? SECTOR_BYTES };
 }
@@ -74,6 +78,9 @@ function refuseTwins(roots: SysRoots, path: string, node: BlockNode): void {
     // A drive and its first sector's partition differ; the paths of one multipath device are one.
     const isPath = other.holders.some((holder) => node.holders.includes(holder));
     const isPart = other.partition?.drive === node.number || node.partition?.drive === other.number;
-    if (!isPath && !isPart) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${other.path} are both ${identityText(identity)}`, { fix: 'Take one of them away, or format the device with a label.' });
+    if (!isPath && !isPart)
+      throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${other.path} are both ${identityText(identity)}`, {
+        fix: 'Take one of them away, or format the device with a label.',
+      });
   }
 }

@@ -133,11 +133,17 @@ test('users() tells a writable mount from a read-only one', async () => {
   const space = (await given.host.inspect(given.file)).footprint.own[0]?.space;
   const point = join(given.folder, 'mnt of mine');
   execFileSync('mkdir', [point]);
-  for (const [option, mode] of [['rw', 'w'], ['ro', 'r']] as const) {
+  for (const [option, mode] of [
+    ['rw', 'w'],
+    ['ro', 'r'],
+  ] as const) {
     execFileSync('mount', ['-o', `loop,${option}`, given.file, point]);
     try {
       const mounts = (await given.host.users()).filter((user) => user.kind === 'mount' && user.footprint.own.some((range) => range.space === space));
-      assert.deepEqual(mounts.map((user) => [user.name, user.mode]), [[point, mode]]);
+      assert.deepEqual(
+        mounts.map((user) => [user.name, user.mode]),
+        [[point, mode]],
+      );
     } finally {
       execFileSync('umount', [point]);
     }
@@ -163,7 +169,8 @@ test('what the kernel holds for somebody who shows nowhere else is a writer', as
   const loop = given.loop();
   const { footprint } = await given.host.inspect(loop);
   const space = footprint.own[0]?.space;
-  const mine = async () => (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space)).map(({ kind, mode }) => `${kind} ${mode}`);
+  const mine = async () =>
+    (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space)).map(({ kind, mode }) => `${kind} ${mode}`);
   assert.deepEqual(await mine(), []);
   const held = await open(loop, constants.O_RDONLY | constants.O_EXCL); // this process itself is left out
   assert.deepEqual(await mine(), ['holder w']);
@@ -188,7 +195,10 @@ test('a process that closed the file and kept a shared mapping of it is a writer
   try {
     await once(mapper.stdout, 'data');
     const users = (await given.host.users()).filter((user) => user.footprint.own.some((range) => range.space === space));
-    assert.deepEqual(users.map(({ kind, mode, name }) => [kind, mode, name.includes(`(pid ${mapper.pid})`)]), [['process', 'w', true]]);
+    assert.deepEqual(
+      users.map(({ kind, mode, name }) => [kind, mode, name.includes(`(pid ${mapper.pid})`)]),
+      [['process', 'w', true]],
+    );
   } finally {
     mapper.kill('SIGKILL');
     await once(mapper, 'exit');

@@ -52,7 +52,8 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     },
     users: () => readUsers({ ...source(), isOurDm, files, nodes, ownPid: process.pid }),
     verify: (device) => withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined),
-    zero: (device, ranges, progress, signal) => zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
+    zero: (device, ranges, progress, signal) =>
+      zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
     settle: (device, ranges) => settleDevice(source(), device, ranges),

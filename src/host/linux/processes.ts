@@ -56,7 +56,11 @@ function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path:
     const flags = matters ? openFlags(pid, fd) : null;
     if (flags === null) continue;
     const head = { pid: Number(pid), command: commandOf(pid), writable: (flags & 3) !== 0 };
-    found.push(facts.isBlockDevice() ? { ...head, kind: 'block', number: deviceNumber(facts.rdev) } : { ...head, kind: 'file', device, inode: facts.ino, sizeBytes: facts.size, path: target });
+    found.push(
+      facts.isBlockDevice()
+        ? { ...head, kind: 'block', number: deviceNumber(facts.rdev) }
+        : { ...head, kind: 'file', device, inode: facts.ino, sizeBytes: facts.size, path: target },
+    );
   }
   return [...found, ...mapsOf(pid, files, mayHang)];
 }

@@ -107,7 +107,13 @@ function readLoop({ roots, runFolder }: LayerSource, number: string, mounts: rea
     const device = deviceNumber(status.device);
     const there = mountOf(mounts, path)?.number;
     const size = safely(() => statSync(path, { throwIfNoEntry: false })?.size) ?? Number.MAX_SAFE_INTEGER - 4095;
-    return { kind: 'file', file: { device, inode: status.inode, sizeBytes: size, filesystem: device.startsWith('0:') ? (there ?? device) : device }, offsetBytes, readOnly, path };
+    return {
+      kind: 'file',
+      file: { device, inode: status.inode, sizeBytes: size, filesystem: device.startsWith('0:') ? (there ?? device) : device },
+      offsetBytes,
+      readOnly,
+      path,
+    };
   }
   const file = safely(() => fileFacts(path, mounts));
   return file === null || file === undefined ? { kind: 'gone', path } : { kind: 'file', file, offsetBytes, readOnly, path };
@@ -130,7 +136,8 @@ function btrfsSiblings(roots: SysRoots, first: readonly string[], node: (number:
   for (const folder of folders) {
     const place = join(roots.sys, 'fs/btrfs', folder, 'devices');
     const devices = safely(() => readdirSync(place)) ?? [];
-    if (devices.some((device) => names.has(device))) return devices.map((device) => readText(join(place, device, 'dev')) ?? '').filter((number) => number !== '');
+    if (devices.some((device) => names.has(device)))
+      return devices.map((device) => readText(join(place, device, 'dev')) ?? '').filter((number) => number !== '');
   }
   return [];
 }

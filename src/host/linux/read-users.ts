@@ -13,12 +13,13 @@ import { blockNumberOf, readLayers } from './read-layers.ts';
 import type { Layers, LayerSource } from './read-layers.ts';
 import { allBlockNumbers } from './sys-block.ts';
 
-export type UsersOptions = ScanOptions & LayerSource & {
-  /** Device-mapper devices of xvd, by UUID: VBDs, which the catalog tells of. */
-  readonly isOurDm: (uuid: string) => boolean;
-  /** Block devices that were asked about: whether the kernel holds them for somebody who shows nowhere else. */
-  readonly nodes: ReadonlySet<string>;
-};
+export type UsersOptions = ScanOptions &
+  LayerSource & {
+    /** Device-mapper devices of xvd, by UUID: VBDs, which the catalog tells of. */
+    readonly isOurDm: (uuid: string) => boolean;
+    /** Block devices that were asked about: whether the kernel holds them for somebody who shows nowhere else. */
+    readonly nodes: ReadonlySet<string>;
+  };
 
 export async function readUsers(options: UsersOptions): Promise<readonly SectorUser[]> {
   const { opens, namespaces } = scanProcesses(options);
@@ -40,7 +41,12 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
 }
 
 /** What else the kernel holds refuses to be opened exclusively, and counts as a writer. Read-only, or udev would wake. */
-async function hiddenHolders({ nodes }: UsersOptions, layers: Layers, users: readonly SectorUser[], ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+async function hiddenHolders(
+  { nodes }: UsersOptions,
+  layers: Layers,
+  users: readonly SectorUser[],
+  ofNode: (number: string) => Promise<Footprint>,
+): Promise<SectorUser[]> {
   const hidden: SectorUser[] = [];
   for (const number of nodes) {
     const node = layers.node(number);
@@ -63,7 +69,12 @@ function isHeldExclusively(path: string): boolean {
 }
 
 /** A filesystem that is writable writes even where all its mounts are read-only: its own state decides. */
-async function mountUsers(options: UsersOptions, layers: Layers, mounts: readonly Mount[], ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+async function mountUsers(
+  options: UsersOptions,
+  layers: Layers,
+  mounts: readonly Mount[],
+  ofNode: (number: string) => Promise<Footprint>,
+): Promise<SectorUser[]> {
   const withoutDevice = typesWithoutDevice();
   const seen = new Map<string, SectorUser>();
   for (const mount of mounts) {
@@ -73,7 +84,13 @@ async function mountUsers(options: UsersOptions, layers: Layers, mounts: readonl
     const unresolved = devices.length === 0 && !withoutDevice.has(mount.type) && !isFileBacked(mount);
     if (devices.length === 0 && !unresolved) continue;
     const footprint = unresolved ? everything(options, layers) : merge(await Promise.all(devices.map(ofNode)));
-    seen.set(key, { kind: 'mount', name: mount.mountPoint, mode: mount.superWritable || unresolved ? 'w' : 'r', footprint, carries: filesystemSpace(mount.number) });
+    seen.set(key, {
+      kind: 'mount',
+      name: mount.mountPoint,
+      mode: mount.superWritable || unresolved ? 'w' : 'r',
+      footprint,
+      carries: filesystemSpace(mount.number),
+    });
   }
   return [...seen.values()];
 }
@@ -127,7 +144,13 @@ async function stackUsers({ roots, isOurDm }: UsersOptions, layers: Layers): Pro
     if (footprint.own.length === 0) continue; // the data path of a VBD, or what stands on nothing any more
     const mode = (loop !== null && loop.kind !== 'gone' && loop.readOnly) || node.readOnly ? 'r' : 'w';
     const name = node.dm === null ? node.path : `/dev/mapper/${node.dm.name}`;
-    users.push({ kind: loop === null ? 'holder' : 'loop', name: loop === null ? name : `${node.path} on ${loop.path}`, mode, footprint, carries: driveSpace(number) });
+    users.push({
+      kind: loop === null ? 'holder' : 'loop',
+      name: loop === null ? name : `${node.path} on ${loop.path}`,
+      mode,
+      footprint,
+      carries: driveSpace(number),
+    });
   }
   return users;
 }
@@ -138,7 +161,10 @@ async function processUsers(layers: Layers, opens: readonly OpenNode[], ofNode: 
     const mode = open.writable ? 'w' : 'r';
     const key = `${open.pid} ${mode} ${open.kind === 'block' ? open.number : `${open.device} ${open.inode}`}`;
     if (users.has(key)) continue;
-    const footprint = open.kind === 'block' ? await ofNode(open.number) : await footprintOfFile(layers, { ...open, filesystem: layers.file(open.path)?.filesystem ?? open.device });
+    const footprint =
+      open.kind === 'block'
+        ? await ofNode(open.number)
+        : await footprintOfFile(layers, { ...open, filesystem: layers.file(open.path)?.filesystem ?? open.device });
     users.set(key, { kind: 'process', name: `${open.command} (pid ${open.pid})`, mode, footprint });
   }
   return [...users.values()];

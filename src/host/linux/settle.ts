@@ -36,7 +36,13 @@ export async function settleDevice(options: LayerSource, device: PlanDevice, ran
 }
 
 /** Nodes that show the same sectors: those that stand on the device come first, those that it stands on last. */
-async function placesAround({ roots }: LayerSource, layers: Layers, device: PlanDevice, number: string | null, ranges: readonly Range[]): Promise<{ above: readonly Place[]; below: readonly Place[] }> {
+async function placesAround(
+  { roots }: LayerSource,
+  layers: Layers,
+  device: PlanDevice,
+  number: string | null,
+  ranges: readonly Range[],
+): Promise<{ above: readonly Place[]; below: readonly Place[] }> {
   const file = number === null ? layers.file(device.path) : null;
   const footprint = number !== null ? await footprintOfNode(layers, number) : file === null ? { own: [], below: [] } : await footprintOfFile(layers, file);
   const above: Place[] = [];
@@ -50,12 +56,14 @@ async function placesAround({ roots }: LayerSource, layers: Layers, device: Plan
   const loop = number === null ? null : layers.loop(number);
   if (loop?.kind === 'file') {
     const behind = footprint.own.find((range) => range.space === fileSpace(loop.file));
-    if (behind !== undefined) below.push({ path: loop.path, kind: 'file', ranges: ranges.map(({ offset, length }) => ({ offset: offset + loop.offsetBytes, length })) });
+    if (behind !== undefined)
+      below.push({ path: loop.path, kind: 'file', ranges: ranges.map(({ offset, length }) => ({ offset: offset + loop.offsetBytes, length })) });
   }
   return { above, below };
 }
 
-const isBelow = (footprint: Footprint, number: string): boolean => (footprint.own[0]?.space ?? '') !== `drive:${number}` && footprint.own.some((range) => range.space === `drive:${number}`);
+const isBelow = (footprint: Footprint, number: string): boolean =>
+  (footprint.own[0]?.space ?? '') !== `drive:${number}` && footprint.own.some((range) => range.space === `drive:${number}`);
 
 /** The ranges of one device as they lie on another, through every space that both are in. */
 function shared(one: Footprint, other: Footprint, ranges: readonly Range[]): readonly Range[] {

@@ -10,7 +10,9 @@ const SEVERAL = 8;
 export async function readSignatures(programs: Programs, path: string, sizeBytes: number): Promise<readonly string[]> {
   if (sizeBytes === 0) return [];
   try {
-    const { status, stdout, stderr } = await programs.run('blkid', ['--probe', '--output', 'export', '--no-part-details', path], { okStatus: [0, NOTHING, SEVERAL] });
+    const { status, stdout, stderr } = await programs.run('blkid', ['--probe', '--output', 'export', '--no-part-details', path], {
+      okStatus: [0, NOTHING, SEVERAL],
+    });
     if (status === SEVERAL) return ['several signatures'];
     // The same status says that nothing was found and that it could not look.
     if (status === NOTHING && stderr.trim() !== '') return [`unknown signatures (${stderr.trim().slice(0, 200)})`];

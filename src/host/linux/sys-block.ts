@@ -68,11 +68,21 @@ export function readBlockNode(roots: SysRoots, number: string): BlockNode | null
     physicalBlockBytes: blockBytes('physical'),
     readOnly: text(join(folder, 'ro')) === '1',
     partition: isPartition ? { drive: number_(drive), startSector: Number(text(join(folder, 'start')) ?? 0), partUuid: partUuid(folder, udev) } : null,
-    slaves: names(join(folder, 'slaves')).map((slave) => number_(join(folder, 'slaves', slave))).filter((found) => found !== ''),
-    holders: names(join(folder, 'holders')).map((holder) => number_(join(folder, 'holders', holder))).filter((found) => found !== ''),
+    slaves: names(join(folder, 'slaves'))
+      .map((slave) => number_(join(folder, 'slaves', slave)))
+      .filter((found) => found !== ''),
+    holders: names(join(folder, 'holders'))
+      .map((holder) => number_(join(folder, 'holders', holder)))
+      .filter((found) => found !== ''),
     dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: dmUuid ?? '' } : null,
     wwn: firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev.get('ID_WWN_WITH_EXTENSION'), udev.get('ID_WWN')),
-    serial: firstOf(text(join(drive, 'serial')), text(join(drive, 'device/cid')), text(join(drive, 'device/serial')), udev.get('ID_SERIAL'), udev.get('MD_UUID')),
+    serial: firstOf(
+      text(join(drive, 'serial')),
+      text(join(drive, 'device/cid')),
+      text(join(drive, 'device/serial')),
+      udev.get('ID_SERIAL'),
+      udev.get('MD_UUID'),
+    ),
   };
 }
 

@@ -20,9 +20,18 @@ const PLAIN_STEP_BYTES = 4 * MIB;
 const MARKER_BYTES = 4096;
 const MARKERS_PER_STEP = 4;
 
-export type ZeroOptions = { readonly roots: SysRoots; readonly wipeBytesPerSecond: number | null; readonly progress?: (doneBytes: Bytes) => void; readonly signal?: AbortSignal };
+export type ZeroOptions = {
+  readonly roots: SysRoots;
+  readonly wipeBytesPerSecond: number | null;
+  readonly progress?: (doneBytes: Bytes) => void;
+  readonly signal?: AbortSignal;
+};
 
-export async function zeroDevice(device: PlanDevice, ranges: readonly ByteRange[], { roots, wipeBytesPerSecond, progress, signal }: ZeroOptions): Promise<void> {
+export async function zeroDevice(
+  device: PlanDevice,
+  ranges: readonly ByteRange[],
+  { roots, wipeBytesPerSecond, progress, signal }: ZeroOptions,
+): Promise<void> {
   await withDevice(roots, device, constants.O_RDWR | constants.O_DIRECT, async (opened) => {
     let doneBytes = 0;
     const startedMs = performance.now();
@@ -59,7 +68,9 @@ async function zeroStep(device: PlanDevice, opened: OpenDevice, step: ByteRange)
   const { fd } = opened.handle;
   const places = samples(step);
   if (device.kind === 'file') {
-    const done = (await fallocate(fd, FALLOC.zeroRange | FALLOC.keepSize, step.offsetBytes, step.lengthBytes)) || (await fallocate(fd, FALLOC.punchHole | FALLOC.keepSize, step.offsetBytes, step.lengthBytes));
+    const done =
+      (await fallocate(fd, FALLOC.zeroRange | FALLOC.keepSize, step.offsetBytes, step.lengthBytes)) ||
+      (await fallocate(fd, FALLOC.punchHole | FALLOC.keepSize, step.offsetBytes, step.lengthBytes));
     if (done && (await readsAsZeros(device, opened, places))) return;
   } else {
     for (const place of places) await writeFully(opened.handle, marker(place.lengthBytes), place.offsetBytes);
@@ -70,7 +81,8 @@ async function zeroStep(device: PlanDevice, opened: OpenDevice, step: ByteRange)
   }
   await writeZeros(opened, step);
   await opened.handle.datasync();
-  if (!(await readsAsZeros(device, opened, places))) throw new XvdError('DEVICE_FAILED', `${device.path} does not keep the zeros that were written at byte ${step.offsetBytes}`);
+  if (!(await readsAsZeros(device, opened, places)))
+    throw new XvdError('DEVICE_FAILED', `${device.path} does not keep the zeros that were written at byte ${step.offsetBytes}`);
 }
 
 async function writeZeros({ handle }: OpenDevice, { offsetBytes, lengthBytes }: ByteRange): Promise<void> {

@@ -7,7 +7,12 @@ import { openSimulatedHost } from './open-simulated-host.ts';
 
 hostContract('simulated host', async () => {
   const host = openSimulatedHost([{ path: '/dev/sim0', sizeBytes: CONTRACT_DEVICE_BYTES }]);
-  return { host, path: '/dev/sim0', writeCached: async (offset, data) => host.store('/dev/sim0').writeCached(offset, data), [Symbol.asyncDispose]: async () => undefined };
+  return {
+    host,
+    path: '/dev/sim0',
+    writeCached: async (offset, data) => host.store('/dev/sim0').writeCached(offset, data),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
 });
 
 test('a page that was not settled lands later over what the next owner wrote', () => {

@@ -89,7 +89,7 @@ export class PageStore {
   }
 
   #write(offsetBytes: number, data: Uint8Array, pageFor: (index: number) => Uint8Array): void {
-    for (let done = 0; done < data.length; ) {
+    for (let done = 0; done < data.length;) {
       const at = offsetBytes + done;
       const size = Math.min(PAGE_BYTES - (at % PAGE_BYTES), data.length - done);
       pageFor(Math.floor(at / PAGE_BYTES)).set(data.subarray(done, done + size), at % PAGE_BYTES);
@@ -99,7 +99,7 @@ export class PageStore {
 
   #read(offsetBytes: number, lengthBytes: number, pageFor: (index: number) => Uint8Array | undefined): Uint8Array {
     const result = new Uint8Array(lengthBytes);
-    for (let done = 0; done < lengthBytes; ) {
+    for (let done = 0; done < lengthBytes;) {
       const at = offsetBytes + done;
       const size = Math.min(PAGE_BYTES - (at % PAGE_BYTES), lengthBytes - done);
       const page = pageFor(Math.floor(at / PAGE_BYTES));
@@ -117,7 +117,14 @@ export class PageStore {
       const start = Math.max(offsetBytes, index * PAGE_BYTES);
       const end = Math.min(offsetBytes + lengthBytes, (index + 1) * PAGE_BYTES);
       if (end - start === PAGE_BYTES) this.#device.delete(index);
-      else this.#device.set(index, this.#device.get(index)!.slice().fill(0, start - index * PAGE_BYTES, end - index * PAGE_BYTES));
+      else
+        this.#device.set(
+          index,
+          this.#device
+            .get(index)!
+            .slice()
+            .fill(0, start - index * PAGE_BYTES, end - index * PAGE_BYTES),
+        );
     }
   }
 }

@@ -4,7 +4,10 @@ import { hypervisorContract } from '../contract.ts';
 import { faultyHypervisor } from './faulty-hypervisor.ts';
 import { openFakeHypervisor } from './open-fake-hypervisor.ts';
 
-const targets = [{ target: '/dev/xvda', vdev: 51712 }, { target: '/dev/xvdb', vdev: 51728 }] as const;
+const targets = [
+  { target: '/dev/xvda', vdev: 51712 },
+  { target: '/dev/xvdb', vdev: 51728 },
+] as const;
 const endpoint = { kind: 'block', path: '/dev/sim0' } as const;
 
 hypervisorContract('fake hypervisor', async () => {

@@ -80,7 +80,8 @@ function addDomain(world: World, name: string, state: DomainFacts['state']): Dom
   return facts;
 }
 
-const findDomain = (world: World, domain: string): DomainFacts | null => world.domains.get(domain) ?? [...world.domains.values()].find(({ id }) => id === domain) ?? null;
+const findDomain = (world: World, domain: string): DomainFacts | null =>
+  world.domains.get(domain) ?? [...world.domains.values()].find(({ id }) => id === domain) ?? null;
 
 function requireDomain(world: World, domain: string): DomainFacts {
   const facts = findDomain(world, domain);

@@ -65,10 +65,16 @@ export async function flush(flushed: Promise<void>, path: string, flushMs: numbe
   const late = delay(flushMs, 'late' as const, { signal: timer.signal }).catch(() => 'late' as const);
   try {
     const outcome = await Promise.race([flushed, late]);
-    if (outcome === 'late') throw new XvdError('HYPERVISOR_FAILED', `what was written to ${path} is not flushed after ${flushMs} ms`, { fix: 'See whether its device answers; --force gives up what was not flushed.' });
+    if (outcome === 'late')
+      throw new XvdError('HYPERVISOR_FAILED', `what was written to ${path} is not flushed after ${flushMs} ms`, {
+        fix: 'See whether its device answers; --force gives up what was not flushed.',
+      });
   } catch (error) {
     if (error instanceof XvdError) throw error;
-    throw new XvdError('HYPERVISOR_FAILED', `what was written to ${path} can't be flushed: ${(error as Error).message}`, { cause: error, fix: 'See its events; --force gives up what was not flushed.' });
+    throw new XvdError('HYPERVISOR_FAILED', `what was written to ${path} can't be flushed: ${(error as Error).message}`, {
+      cause: error,
+      fix: 'See its events; --force gives up what was not flushed.',
+    });
   } finally {
     timer.abort();
     flushed.catch(() => undefined);

@@ -29,7 +29,10 @@ class Bench implements AsyncDisposable {
   readonly run: string;
   readonly hypervisor: Hypervisor;
   readonly users: () => Promise<readonly SectorUser[]>;
-  readonly targets = [0, 1].map((which) => ({ target: `/dev/xvdt${process.pid}n${which}`, vdev: 51712 + which })) as [{ target: string; vdev: number }, { target: string; vdev: number }];
+  readonly targets = [0, 1].map((which) => ({ target: `/dev/xvdt${process.pid}n${which}`, vdev: 51712 + which })) as [
+    { target: string; vdev: number },
+    { target: string; vdev: number },
+  ];
   #servers = new Map<Generation, ChildProcess>();
   #mounted = new Set<string>();
 
@@ -56,7 +59,11 @@ class Bench implements AsyncDisposable {
   async serve(generation: Generation): Promise<void> {
     const socketPath = join(this.folder, `${generation}.sock`);
     await rm(socketPath, { force: true });
-    const server = spawn('qemu-nbd', ['--format=raw', '--persistent', '--shared=8', `--export-name=0/xvda@${generation}`, `--socket=${socketPath}`, this.image(generation)], { stdio: 'ignore' });
+    const server = spawn(
+      'qemu-nbd',
+      ['--format=raw', '--persistent', '--shared=8', `--export-name=0/xvda@${generation}`, `--socket=${socketPath}`, this.image(generation)],
+      { stdio: 'ignore' },
+    );
     this.#servers.set(generation, server);
     await until('the server listens', () => existsSync(socketPath));
   }
@@ -69,7 +76,14 @@ class Bench implements AsyncDisposable {
     await once(server, 'exit');
   }
 
-  plugOf = async (generation: Generation, which: 0 | 1 = 0): Promise<Plug> => ({ generation, domain: '0', ...this.targets[which], mode: 'w', serial: 'x', endpoint: await this.endpoint(generation) });
+  plugOf = async (generation: Generation, which: 0 | 1 = 0): Promise<Plug> => ({
+    generation,
+    domain: '0',
+    ...this.targets[which],
+    mode: 'w',
+    serial: 'x',
+    endpoint: await this.endpoint(generation),
+  });
 
   async mount(target: string): Promise<string> {
     const point = join(this.folder, 'mnt');
@@ -98,7 +112,13 @@ class Bench implements AsyncDisposable {
     if (existsSync(folder)) left.push(folder);
     left.push(...(await findLoops(join(folder, 'disk'))), ...(await findStorageDaemons(join(folder, 'storage-daemon.pid'))).map(String));
     // A loop device whose file was unmounted below it shows no path.
-    for (const name of readdirSync('/sys/block')) if (name.startsWith('loop') && existsSync(`/sys/block/${name}/loop/backing_file`) && readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim() === '/') left.push(name);
+    for (const name of readdirSync('/sys/block'))
+      if (
+        name.startsWith('loop') &&
+        existsSync(`/sys/block/${name}/loop/backing_file`) &&
+        readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim() === '/'
+      )
+        left.push(name);
     if (readFileSync('/proc/self/mountinfo', 'utf8').includes(folder)) left.push('mount');
     left.push(...readdirSync('/dev').filter((name) => this.targets.some(({ target }) => target === `/dev/${name}`)));
     return left;

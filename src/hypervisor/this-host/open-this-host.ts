@@ -83,12 +83,16 @@ async function plugIn(context: Context, plug: Plug): Promise<Plugged> {
 }
 
 function requireRoot(): void {
-  if (process.getuid?.() !== 0) throw new XvdError('NOT_PERMITTED', 'attaching to this host needs root', { fix: 'Run the daemon as root, or attach to a name with --driver nbd and connect to its uri.' });
+  if (process.getuid?.() !== 0)
+    throw new XvdError('NOT_PERMITTED', 'attaching to this host needs root', {
+      fix: 'Run the daemon as root, or attach to a name with --driver nbd and connect to its uri.',
+    });
 }
 
 async function refuseTaken({ records }: Context, { generation, target }: Plug): Promise<void> {
   const all = await records.list();
-  if (all.some((other) => other.target === target && other.generation !== generation)) throw new XvdError('TARGET_TAKEN', `${target} of domain 0 is another VBD`);
+  if (all.some((other) => other.target === target && other.generation !== generation))
+    throw new XvdError('TARGET_TAKEN', `${target} of domain 0 is another VBD`);
   const there = await lookAt(target);
   const mine = all.find((record) => record.generation === generation)?.linkTo ?? null;
   if (there !== null && there !== mine) throw taken(target);

@@ -69,7 +69,7 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
 }
 
 async function goneWithin(pidFile: string, timeoutMs: number): Promise<boolean> {
-  for (const end = Date.now() + timeoutMs; ; ) {
+  for (const end = Date.now() + timeoutMs; ;) {
     if ((await findStorageDaemons(pidFile)).length === 0) return true;
     if (Date.now() > end) return false;
     await delay(10);
@@ -91,5 +91,11 @@ export async function isExported(exportFile: string): Promise<boolean> {
 
 /** The file answers: its server's process lives, and FUSE is connected. */
 export async function exportAnswers(exportFile: string): Promise<boolean> {
-  return (await isExported(exportFile)) && (await stat(exportFile).then(() => true, () => false));
+  return (
+    (await isExported(exportFile)) &&
+    (await stat(exportFile).then(
+      () => true,
+      () => false,
+    ))
+  );
 }

@@ -34,4 +34,3 @@ async function spaceOf(device: string): Promise<string | null> {
   if (facts === null || !facts.isBlockDevice()) return null;
   return `drive:${deviceNumber(facts.rdev)}`;
 }
-
