@@ -3,61 +3,11 @@
 
 import { XvdError } from '../../base/error.ts';
 import { bytes, extents, wallMs } from '../../base/units.ts';
-import type { Disk, DiskId, Run } from '../../core/types.ts';
+import type { Disk, DiskId } from '../../core/types.ts';
 import type { DiskImage, HistoryEntry } from '../catalog.ts';
-import type { Connection } from './connection.ts';
+import type { DiskPart, Packed } from './images.ts';
 import type { Row } from './rows.ts';
-import type { Meta, Transaction } from './transaction.ts';
-
-/** 0 = was not changed. Values stand in the order of `diskPart`. */
-type DiskPart = readonly unknown[];
-type RunPart = readonly [deviceId: number, firstExtent: number, count: number, clean: 0 | 1];
-type Packed = readonly [diskId: DiskId, disk: DiskPart | null | 0, runs: readonly RunPart[] | 0];
-
-export class Images {
-  readonly #kept = new Map<DiskId, { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 }>();
-
-  keepDisk(id: DiskId, before: () => Disk | null): void {
-    const kept = this.#of(id);
-    if (kept.disk !== 0) return;
-    const disk = before();
-    kept.disk = disk === null ? null : diskPart(disk);
-  }
-
-  keepRuns(id: DiskId, before: readonly Run[]): void {
-    const kept = this.#of(id);
-    if (kept.runs === 0 && kept.disk !== null) kept.runs = before.map((run) => [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0]);
-  }
-
-  store(sql: Connection, meta: Meta): void {
-    if (this.#kept.size === 0) return;
-    const packed: Packed[] = [...this.#kept].map(([id, { disk, runs }]): Packed => [id, disk, runs]).toSorted((a, b) => a[0] - b[0]);
-    sql.run('INSERT INTO history (commit_number, next_event, before) VALUES (?, ?, ?)', meta.commit_number, meta.next_event, JSON.stringify(packed));
-  }
-
-  #of(id: DiskId): { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 } {
-    const known = this.#kept.get(id);
-    if (known !== undefined) return known;
-    const made = { disk: 0, runs: 0 } as const;
-    const kept: { disk: DiskPart | null | 0; runs: readonly RunPart[] | 0 } = { ...made };
-    this.#kept.set(id, kept);
-    return kept;
-  }
-}
-
-const diskPart = (disk: Disk): DiskPart => [
-  disk.name,
-  disk.pool,
-  disk.sizeBytes,
-  disk.blockBytes,
-  disk.createdAt,
-  disk.expiresAt,
-  disk.onExpiry,
-  disk.labels,
-  disk.preparing ? 1 : 0,
-  disk.suspect ? 1 : 0,
-  disk.lostBytes,
-];
+import type { Transaction } from './transaction.ts';
 
 function diskOfPart(id: DiskId, part: DiskPart): Disk {
   const [name, pool, sizeBytes, blockBytes, createdAt, expiresAt, onExpiry, labels, preparing, suspect, lostBytes] = part;

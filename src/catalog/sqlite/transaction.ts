@@ -5,7 +5,7 @@ import { XvdError } from '../../base/error.ts';
 import { invariant } from '../../base/invariant.ts';
 import type { DeviceId, DiskId, PoolDevice } from '../../core/types.ts';
 import type { Connection } from './connection.ts';
-import { Images } from './history.ts';
+import { Images } from './images.ts';
 import { readDevices } from './device-cache.ts';
 import type { DeviceCache, Devices } from './device-cache.ts';
 import type { Row, Value } from './rows.ts';
@@ -151,7 +151,7 @@ export class Transaction {
     const { meta } = this;
     meta.commit_number += 1;
     if (this.#devicesChanged) meta.device_commit = meta.commit_number;
-    this.images.store(this.sql, meta);
+    this.images.store(this.sql, meta.commit_number, meta.next_event);
     this.sql.run(updateMeta, ...metaNames.map((name) => meta[name] as Value));
   }
 }
