@@ -1,6 +1,7 @@
 // One connection to the catalog's file, with its prepared statements kept. Every error leaves as an answer of xvd.
 // SQLite itself never waits (timeout 0): waiting is the callers' own, at random intervals.
 
+import { utimesSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 
@@ -13,12 +14,23 @@ export class Busy extends Error {
   override readonly name = 'Busy';
 }
 
+/** By its name, without opening it: a descriptor of ours that closes would drop SQLite's locks. */
+function touch(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {
+    // Somebody else's file, or a catalog in memory: then nobody is woken, and they look at their next round.
+  }
+}
+
 export type ConnectionOptions = { readonly readOnly: boolean };
 
 export class Connection {
   readonly path: string;
   readonly database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  #writes = false;
 
   /** The file must exist (or the path be `:memory:`): SQLite is never let make it. */
   constructor(path: string, options: ConnectionOptions) {
@@ -80,10 +92,13 @@ export class Connection {
 
   begin(kind: 'BEGIN' | 'BEGIN IMMEDIATE'): void {
     this.run(kind);
+    this.#writes = kind === 'BEGIN IMMEDIATE';
   }
 
+  /** Whoever watches the folder is woken once more after the commit: the write that wakes them comes before readers can see it. */
   commit(): void {
     this.run('COMMIT');
+    if (this.#writes) touch(`${this.path}-wal`);
   }
 
   rollback(): void {
