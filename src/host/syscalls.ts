@@ -6,7 +6,10 @@ import { createRequire } from 'node:module';
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
 export const FALLOC_FL_ZERO_RANGE = 16;
+export const POSIX_FADV_WILLNEED = 3;
 export const POSIX_FADV_DONTNEED = 4;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
 export const POLLRDHUP = 0x2000;
 export const POLLHUP = 0x10;
 
@@ -14,6 +17,9 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MS_SYNC = 4;
+const MSG_DONTWAIT = 0x40;
+/** Wait before, write, wait after. */
+const SYNC_FILE_RANGE_ALL = 7;
 const SYS_CACHESTAT = 451;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
@@ -25,6 +31,15 @@ export type Syscalls = {
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   /** fsync of a range: what is dirty in it is written, and the device's cache flushed; neighbours are not waited for. The fd must be writable. 0 or -errno. */
   syncRange(fd: number, offset: number, length: number): number;
+  /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
+  writeBack(fd: number, offset: number, length: number): number;
+  /** Starts reading a range into the page cache and does not wait. 0 or the error number. */
+  willNeed(fd: number, offset: number, length: number): number;
+  /** lseek with SEEK_DATA or SEEK_HOLE; -errno (-6: none from there on). Moves the open file's own offset. */
+  seek(fd: number, offset: number, whence: number): number;
+  /** What a socket holds now, without waiting: bytes, 0 at its end, -errno (-11: nothing yet). */
+  receiveNow(fd: number, buffer: Uint8Array): number;
+  prctl(option: number, argument: number): number;
   /** 0 or the error number (not negative: posix_fadvise's own way). */
   dropCache(fd: number, offset: number, length: number): number;
   /** What the page cache holds of a range (Linux 6.5); -errno where the kernel has not got it. */
@@ -66,6 +81,10 @@ function bind(koffi: Koffi): Syscalls {
   const msync = libc.func('int msync(void *at, size_t length, int flags)');
   const munmap = libc.func('int munmap(void *at, size_t length)');
   const fadvise = libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+  const syncFileRange = libc.func('int sync_file_range(int fd, int64_t offset, int64_t length, uint32_t flags)');
+  const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
+  const recv = libc.func('int64_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
+  const prctl = libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)');
   const mkfifo = libc.func('int mkfifo(const char *path, uint32_t mode)');
   const ioctl = libc.func('int ioctl(int fd, unsigned long request, uint64_t argument)');
   const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
@@ -89,6 +108,11 @@ function bind(koffi: Koffi): Syscalls {
       munmap(at, span);
       return result;
     },
+    writeBack: (fd, offset, length) => answer(syncFileRange(fd, offset, length, SYNC_FILE_RANGE_ALL)),
+    willNeed: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_WILLNEED),
+    seek: (fd, offset, whence) => answer(lseek(fd, offset, whence)),
+    receiveNow: (fd, buffer) => answer(recv(fd, buffer, buffer.length, MSG_DONTWAIT)),
+    prctl: (option, argument) => answer(prctl(option, argument, 0, 0, 0)),
     dropCache: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_DONTNEED),
     cachestat(fd, offset, length) {
       const stat = new BigUint64Array(5);

@@ -1,48 +1,67 @@
 // The program of one connection: a client's socket on descriptors 0 and 1, the write end of the VBD's pipe on 3, the
 // VBD's devices from 4 on, the folder of the VBD as its argument. It ends with its client, and answers to nobody else.
 
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../../base/limits.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { CONTEXTS } from './block-status.ts';
+import { poisonFile } from './flush-vbd.ts';
 import { serveRequests, socketOf } from './serve-requests.ts';
 import type { Socket } from './serve-requests.ts';
+import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
+import type { SharedPage } from './shared-page.ts';
 import { makeStaging, STAGING_BYTES } from './staging.ts';
 import { openVbdIo } from './vbd-io.ts';
 import { FLAG } from './wire/constants.ts';
 import { startHandshake } from './wire/handshake.ts';
 import type { Export, Negotiated } from './wire/handshake.ts';
-import { makeWrittenPage, writtenPageBytes } from './written-page.ts';
-import type { WrittenPage } from './written-page.ts';
 
 const FIRST_DEVICE_FD = 4;
+/** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
+const PR_SET_IO_FLUSHER = 57;
 
 function main(folder: string): void {
   const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
   const syscalls = openSyscalls();
-  const shared = mapWritten(join(folder, 'written'), plan.segments.length, syscalls);
+  spareUs(syscalls);
+  const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
+  const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
   const io = openVbdIo({
     plan,
     fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
     syscalls,
-    written: shared ?? makeWrittenPage(new ArrayBuffer(writtenPageBytes(plan.segments.length)), plan.segments.length),
+    page,
+    poison: poisonFile(join(folder, 'poisoned')),
     staging: direct === null ? null : makeStaging(direct),
   });
   const minimumBytes = direct === null ? 1 : plan.blockBytes;
-  const socket = socketOf(0, 1);
+  const socket = socketOf(0, 1, syscalls);
   const agreed = negotiate(socket, exportOf(plan, minimumBytes, shared !== null));
   if (agreed === null) return;
-  serveRequests(socket, io, { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes }, agreed.negotiated.structured, agreed.rest);
+  const { structured, contexts } = agreed.negotiated;
+  const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
+  serveRequests({ socket, io, page, served, structured, contexts }, agreed.rest);
 }
 
-function mapWritten(path: string, segments: number, syscalls: Syscalls | null): WrittenPage | null {
+/** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */
+function spareUs(syscalls: Syscalls | null): void {
+  syscalls?.prctl(PR_SET_IO_FLUSHER, 1);
+  try {
+    writeFileSync('/proc/self/oom_score_adj', '-900');
+  } catch {
+    // Not permitted: as good as it gets.
+  }
+}
+
+function mapShared(path: string, segments: number, syscalls: Syscalls | null): SharedPage | null {
   const fd = openSync(path, 'r+');
   try {
-    const memory = syscalls?.mapShared(fd, writtenPageBytes(segments)) ?? null;
-    return memory === null ? null : makeWrittenPage(memory, segments);
+    const memory = syscalls?.mapShared(fd, sharedPageBytes(segments)) ?? null;
+    return memory === null ? null : makeSharedPage(memory, segments);
   } finally {
     closeSync(fd);
   }
@@ -58,7 +77,7 @@ function exportOf(plan: VbdPlan, minimumBytes: number, shared: boolean): Export 
     sizeBytes: plan.sizeBytes,
     transmissionFlags: flags | (plan.mode === 'r' ? FLAG.READ_ONLY : writable),
     blockSizes: [minimumBytes, 4096, limits.nbdRequestBytes],
-    contexts: [],
+    contexts: CONTEXTS,
   };
 }
 

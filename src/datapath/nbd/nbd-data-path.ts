@@ -3,19 +3,19 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, rmSync, chmodSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readSync, rmSync, chmodSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import type { Server } from 'node:net';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import type { DataPath } from '../datapath.ts';
+import type { DataPath, DataPathStats } from '../datapath.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
 import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, readsEnd, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
-import { writtenPageBytes } from './written-page.ts';
+import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
 
 export type NbdOptions = {
   /** XVD_RUN. */
@@ -54,11 +54,7 @@ export function openNbdDataPath(options: NbdOptions): DataPath {
       return !existsSync(folder.path) || (existsSync(folder.alive) && pipeIsGone(folder.alive));
     },
     list: async () => generationsIn(options.runFolder),
-    stats: async (generation) => {
-      const open = served.get(generation);
-      if (open === undefined) return null;
-      return { connections: livingProcesses(open.folder).length, reads: 0, writes: 0, readBytes: 0, writtenBytes: 0, flushes: 0, errors: 0 };
-    },
+    stats: async (generation) => statsOf(vbdFolder(options.runFolder, generation)),
     /** The connections go on: they are ended by close() only. */
     async [Symbol.asyncDispose]() {
       for (const open of served.values()) await letGo(open);
@@ -72,11 +68,24 @@ export function endpointOf(plan: VbdPlan, folder: VbdFolder): Endpoint {
   return { kind: 'nbd', uri, socketPath: folder.socket, exportName: plan.exportName };
 }
 
+/** From the page that the connections count in: they are not asked, nor slowed. */
+function statsOf(folder: VbdFolder): DataPathStats | null {
+  if (!existsSync(folder.shared)) return null;
+  const fd = openSync(folder.shared, 'r');
+  try {
+    const head = new Uint8Array(COUNTERS_BYTES);
+    readSync(fd, head);
+    return countersOf(head, livingProcesses(folder).length);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 async function serve(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
   const [living] = livingProcesses(folder);
   const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
   const fds = taken ?? (await openDevices(plan, options.verify));
-  makeFolder(folder, plan, writtenPageBytes(plan.segments.length), options.syscalls);
+  makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);
   rmSync(folder.socket, { force: true });
   const children = new Set<ChildProcess>();
   const server = createServer({ pauseOnConnect: true }, (socket) => accept(options, plan, folder, fds, children, socket));

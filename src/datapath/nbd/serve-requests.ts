@@ -1,60 +1,102 @@
-// The transmission loop of one connection: read what is there, serve every request in it, answer with one write.
+// The transmission loop of one connection: read what is there, serve every request in it, answer with one write. While the
+// device is slow to read, what is waiting behind a request is begun ahead of its turn, and answers leave as they come.
 
 import { readSync, writeSync } from 'node:fs';
 import { limits } from '../../base/limits.ts';
-import { CMD, CMD_FLAG, NBD_ERROR, REQUEST_BYTES } from './wire/constants.ts';
-import { parseRequest, putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, refusalOf } from './wire/transmission.ts';
-import type { Request, Served } from './wire/transmission.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { STATUS_EXTENTS } from './block-status.ts';
+import { makeColdness } from './coldness.ts';
+import type { Coldness } from './coldness.ts';
+import type { SharedPage } from './shared-page.ts';
 import type { VbdIo } from './vbd-io.ts';
+import { CMD, CMD_FLAG, NBD_ERROR, REQUEST_BYTES } from './wire/constants.ts';
+import { parseRequest, putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChunk, refusalOf, statusChunkBytes } from './wire/transmission.ts';
+import type { Request, Served } from './wire/transmission.ts';
 
-const FIRST_INPUT_BYTES = 512 * 1024;
-const FIRST_OUTPUT_BYTES = 512 * 1024;
+const INPUT_BYTES = 512 * 1024;
+const OUTPUT_BYTES = 512 * 1024;
+/** Answers leave at that size, so that the client works on them while we go on. */
+const SEND_BYTES = 192 * 1024;
 const HEADROOM = 64;
+/** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
+const LONG_REST_BYTES = 64 * 1024;
 
-export type Socket = { read(buffer: Buffer, at: number, length: number): number; write(buffer: Buffer, at: number, length: number): void };
+export type Socket = { read(buffer: Buffer, at: number, length: number): number; write(buffer: Buffer, at: number, length: number): void; /** What is there now: 0 = nothing, or the end. */ readNow(buffer: Buffer, at: number, length: number): number };
 
 /** Blocking socket on a descriptor. */
-export const socketOf = (input: number, output: number): Socket => ({
+export const socketOf = (input: number, output: number, syscalls: Syscalls | null): Socket => ({
   read: (buffer, at, length) => readSync(input, buffer, at, length, null),
+  readNow: (buffer, at, length) => (syscalls === null ? 0 : Math.max(0, syscalls.receiveNow(input, buffer.subarray(at, at + length)))),
   write(buffer, at, length) {
     for (let done = 0; done < length; ) done += writeSync(output, buffer, at + done, length - done, null);
   },
 });
 
-type Loop = { readonly socket: Socket; readonly io: VbdIo; readonly served: Served; readonly structured: boolean; input: Buffer; output: Buffer; filled: number };
+export type Session = { readonly socket: Socket; readonly io: VbdIo; readonly page: SharedPage; readonly served: Served; readonly structured: boolean; readonly contexts: readonly string[] };
+
+/** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
+type Loop = Session & { readonly coldness: Coldness; input: Buffer; output: Buffer; at: number; end: number; expected: number; filled: number };
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
-export function serveRequests(socket: Socket, io: VbdIo, served: Served, structured: boolean, rest: Uint8Array): void {
-  const loop: Loop = { socket, io, served, structured, input: Buffer.allocUnsafeSlow(FIRST_INPUT_BYTES), output: Buffer.allocUnsafeSlow(FIRST_OUTPUT_BYTES), filled: 0 };
+export function serveRequests(session: Session, rest: Uint8Array): void {
+  const loop: Loop = { ...session, coldness: makeColdness(), input: Buffer.allocUnsafeSlow(INPUT_BYTES), output: Buffer.allocUnsafeSlow(OUTPUT_BYTES), at: 0, end: rest.length, expected: 0, filled: 0 };
   loop.input.set(rest, 0);
-  let end = rest.length;
   for (;;) {
-    const { consumed, leave, wanted } = serveAll(loop, end);
-    flushOutput(loop);
-    if (leave) return;
-    if (consumed > 0) loop.input.copyWithin(0, consumed, end);
-    end -= consumed;
-    if (wanted > loop.input.length) loop.input = Buffer.concat([loop.input.subarray(0, end)], wanted);
-    const count = loop.socket.read(loop.input, end, loop.input.length - end);
-    if (count === 0) return;
-    end += count;
+    if (loop.coldness.cold()) expectWaiting(loop);
+    const step = serveNext(loop);
+    if (step === 'served') continue;
+    send(loop);
+    if (step === 'leave' || !receive(loop, step)) return;
   }
 }
 
-/** Serves the whole requests in input[0, end); `wanted` is the room that the first unfinished one needs. */
-function serveAll(loop: Loop, end: number): { consumed: number; leave: boolean; wanted: number } {
-  let at = 0;
-  while (end - at >= REQUEST_BYTES) {
+/** 'served', 'leave', or the bytes that the first unfinished request has in all. */
+function serveNext(loop: Loop): 'served' | 'leave' | number {
+  const waiting = loop.end - loop.at;
+  if (waiting < REQUEST_BYTES) return REQUEST_BYTES;
+  const request = parseRequest(loop.input, loop.at);
+  if (request === null || request.type === CMD.DISC) return 'leave';
+  const payload = request.type === CMD.WRITE ? request.length : 0;
+  // The payload of a write that is too long can't be skipped within limits: the connection ends.
+  if (payload > limits.nbdRequestBytes) return 'leave';
+  if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
+  serve(loop, request, loop.at + REQUEST_BYTES);
+  loop.at += REQUEST_BYTES + payload;
+  return 'served';
+}
+
+/** Waits for more input; false at its end. */
+function receive(loop: Loop, wanted: number): boolean {
+  const missing = wanted - (loop.end - loop.at);
+  const long = missing > LONG_REST_BYTES && loop.at + wanted <= loop.input.length;
+  if (!long) compact(loop, wanted);
+  const count = loop.socket.read(loop.input, loop.end, long ? missing : loop.input.length - loop.end);
+  loop.end += count;
+  return count > 0;
+}
+
+function compact(loop: Loop, wanted: number): void {
+  if (loop.at > 0) loop.input.copyWithin(0, loop.at, loop.end);
+  loop.end -= loop.at;
+  loop.expected = Math.max(0, loop.expected - loop.at);
+  loop.at = 0;
+  if (wanted > loop.input.length) loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], wanted);
+  // A large request is over: its memory goes back.
+  else if (loop.input.length > INPUT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES) loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], INPUT_BYTES);
+}
+
+/** Begins every read that waits in the input, also what has come in since. */
+function expectWaiting(loop: Loop): void {
+  if (loop.input.length - loop.end < REQUEST_BYTES) compact(loop, 0);
+  if (loop.end - loop.at < INPUT_BYTES / 4) loop.end += loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
+  let at = Math.max(loop.expected, loop.at);
+  while (loop.end - at >= REQUEST_BYTES) {
     const request = parseRequest(loop.input, at);
-    if (request === null || request.type === CMD.DISC) return { consumed: at, leave: true, wanted: 0 };
-    const payload = request.type === CMD.WRITE ? request.length : 0;
-    // The payload of a write that is too long can't be skipped within limits: the connection ends.
-    if (payload > limits.nbdRequestBytes) return { consumed: at, leave: true, wanted: 0 };
-    if (end - at - REQUEST_BYTES < payload) return { consumed: at, leave: false, wanted: REQUEST_BYTES + payload };
-    serve(loop, request, at + REQUEST_BYTES);
-    at += REQUEST_BYTES + payload;
+    if (request === null || request.type === CMD.DISC) break;
+    if (request.type === CMD.READ && refusalOf(request, loop.served) === 0) loop.io.expect(request.offset, request.length);
+    at += REQUEST_BYTES + (request.type === CMD.WRITE ? request.length : 0);
   }
-  return { consumed: at, leave: false, wanted: 0 };
+  loop.expected = at;
 }
 
 function serve(loop: Loop, request: Request, payloadAt: number): void {
@@ -62,6 +104,7 @@ function serve(loop: Loop, request: Request, payloadAt: number): void {
   if (refusal !== 0) return answerError(loop, request, refusal);
   try {
     if (request.type === CMD.READ) return read(loop, request);
+    if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
   } catch (error) {
     return answerError(loop, request, errorNumber(error));
@@ -72,29 +115,50 @@ function serve(loop: Loop, request: Request, payloadAt: number): void {
 
 class NotFast extends Error {}
 
-function act({ io, input }: Loop, request: Request, payloadAt: number): void {
+function act({ io, page, input }: Loop, request: Request, payloadAt: number): void {
   const { type, flags, offset, length } = request;
-  if (type === CMD.WRITE) io.write(offset, input, payloadAt, length);
-  else if (type === CMD.WRITE_ZEROES) {
+  if (type === CMD.WRITE) {
+    io.write(offset, input, payloadAt, length);
+    page.count('writes', 1);
+    page.count('writtenBytes', length);
+  } else if (type === CMD.WRITE_ZEROES) {
     const done = io.zero(offset, length, { mayPunch: (flags & CMD_FLAG.NO_HOLE) === 0, fastOnly: (flags & CMD_FLAG.FAST_ZERO) !== 0 });
     if (!done) throw new NotFast();
   } else if (type === CMD.TRIM) io.zero(offset, length, { mayPunch: true, fastOnly: true });
-  else if (type === CMD.FLUSH) return io.flush();
-  else if (type !== CMD.CACHE) throw new RangeError(`command ${type} was let in`);
-  if ((flags & CMD_FLAG.FUA) !== 0) io.flush();
+  else if (type === CMD.CACHE) io.expect(offset, length);
+  else if (type === CMD.FLUSH) {
+    io.flush();
+    page.count('flushes', 1);
+  } else throw new RangeError(`command ${type} was let in`);
+  if (type !== CMD.FLUSH && (flags & CMD_FLAG.FUA) !== 0) io.flush();
 }
 
 function read(loop: Loop, request: Request): void {
-  room(loop, request.length + HEADROOM);
+  const { offset, length } = request;
+  room(loop, length + HEADROOM);
   const start = loop.filled;
   const at = loop.structured ? putDataChunk(loop.output, start, loop.input, request) : putSimpleReply(loop.output, start, loop.input, request.cookieAt, 0);
-  loop.io.read(request.offset, loop.output, at, request.length);
-  loop.filled = at + request.length;
+  const began = performance.now();
+  loop.io.read(offset, loop.output, at, length);
+  loop.coldness.took(performance.now() - began, length);
+  loop.filled = at + length;
+  loop.page.count('reads', 1);
+  loop.page.count('readBytes', length);
+  if (loop.coldness.cold() || loop.filled >= SEND_BYTES) send(loop);
+}
+
+function status(loop: Loop, request: Request): void {
+  const most = (request.flags & CMD_FLAG.REQ_ONE) === 0 ? STATUS_EXTENTS : 1;
+  const answers = loop.contexts.map((context) => loop.io.status(context, request, most));
+  answers.forEach((pairs, index) => {
+    room(loop, statusChunkBytes(pairs));
+    loop.filled = putStatusChunk(loop.output, loop.filled, loop.input, request.cookieAt, { contextId: index + 1, pairs, last: index === answers.length - 1 });
+  });
 }
 
 function answerError(loop: Loop, request: Request, error: number): void {
+  loop.page.count('errors', 1);
   room(loop, HEADROOM);
-  // BLOCK_STATUS is only let in with structured replies, where an error is a chunk like any other answer.
   loop.filled = loop.structured ? putErrorChunk(loop.output, loop.filled, loop.input, request.cookieAt, error) : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, error);
 }
 
@@ -110,12 +174,12 @@ function errorNumber(error: unknown): number {
 /** Room for that many bytes of answer: by sending what is there, or (one large read) by a larger buffer, kept for this answer only. */
 function room(loop: Loop, length: number): void {
   if (loop.output.length - loop.filled >= length) return;
-  flushOutput(loop);
+  send(loop);
   if (loop.output.length < length) loop.output = Buffer.allocUnsafeSlow(length);
 }
 
-function flushOutput(loop: Loop): void {
+function send(loop: Loop): void {
   if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
   loop.filled = 0;
-  if (loop.output.length > 4 * FIRST_OUTPUT_BYTES) loop.output = Buffer.allocUnsafeSlow(FIRST_OUTPUT_BYTES);
+  if (loop.output.length > OUTPUT_BYTES) loop.output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
 }

@@ -16,23 +16,24 @@ export type VbdFolder = {
   readonly socket: string;
   readonly plan: string;
   readonly alive: string;
-  readonly written: string;
+  readonly shared: string;
+  readonly poisoned: string;
   readonly log: string;
   readonly processes: string;
 };
 
 export function vbdFolder(runFolder: string, generation: Generation): VbdFolder {
   const path = join(runFolder, 'vbd', String(generation));
-  return { path, socket: join(path, 'nbd.sock'), plan: join(path, 'plan.json'), alive: join(path, 'alive'), written: join(path, 'written'), log: join(path, 'log'), processes: join(path, 'processes') };
+  return { path, socket: join(path, 'nbd.sock'), plan: join(path, 'plan.json'), alive: join(path, 'alive'), shared: join(path, 'shared'), poisoned: join(path, 'poisoned'), log: join(path, 'log'), processes: join(path, 'processes') };
 }
 
-export function makeFolder(folder: VbdFolder, plan: VbdPlan, writtenBytes: number, syscalls: Syscalls | null): void {
+export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number, syscalls: Syscalls | null): void {
   if (Buffer.byteLength(folder.socket) > SOCKET_PATH_BYTES) {
     throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${folder.socket}`, { fix: 'Set XVD_RUN to a shorter path.' });
   }
   mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
   writeFileSync(folder.plan, JSON.stringify(plan), { mode: 0o600 });
-  if (!existsSync(folder.written)) writeFileSync(folder.written, new Uint8Array(writtenBytes), { mode: 0o600 });
+  if (!existsSync(folder.shared)) writeFileSync(folder.shared, new Uint8Array(sharedBytes), { mode: 0o600 });
   if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
 }
 

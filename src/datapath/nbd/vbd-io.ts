@@ -1,14 +1,18 @@
 // Reads and writes of one VBD on its devices, through the descriptors that the daemon opened. Blocking, as its process is.
 // What was written since the last flush is kept as ranges, so that a flush waits for them and for no neighbour's pages.
 
-import { fdatasyncSync, readSync, writeSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
-import { eachPiece, makeMap } from '../../core/extent-map.ts';
+import { eachPiece, makeMap, segmentAt } from '../../core/extent-map.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { blockStatus } from './block-status.ts';
+import type { Extents } from './block-status.ts';
+import { flushVbd } from './flush-vbd.ts';
+import type { Poison } from './flush-vbd.ts';
+import type { SharedPage } from './shared-page.ts';
 import type { Staging } from './staging.ts';
-import type { WrittenPage } from './written-page.ts';
 
 export type VbdIo = {
   /** Fills `length` bytes of the buffer from `at`. */
@@ -18,6 +22,10 @@ export type VbdIo = {
   zero(offset: number, length: number, how: { readonly mayPunch: boolean; readonly fastOnly: boolean }): boolean;
   /** Durable on every device: all that any connection of the VBD had written when it was called. */
   flush(): void;
+  /** A read of the range will come: whatever can begin now begins. */
+  expect(offset: number, length: number): void;
+  /** Pairs of length and flags, of at most `most` extents. */
+  status(context: string, range: { readonly offset: number; readonly length: number }, most: number): Extents;
 };
 
 export type VbdIoOptions = {
@@ -25,14 +33,15 @@ export type VbdIoOptions = {
   /** Of plan.devices, in their order. */
   readonly fds: readonly number[];
   readonly syscalls: Syscalls | null;
-  readonly written: WrittenPage;
+  readonly page: SharedPage;
+  readonly poison: Poison;
   /** For devices that are open for direct I/O; null = through the page cache. */
   readonly staging: Staging | null;
 };
 
 const ZEROES = Buffer.alloc(1024 * 1024);
 
-export function openVbdIo({ plan, fds, syscalls, written, staging }: VbdIoOptions): VbdIo {
+export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
   const map = makeMap(plan.segments);
   const fdOf = (deviceIndex: number): number => {
     const fd = fds[deviceIndex];
@@ -53,50 +62,47 @@ export function openVbdIo({ plan, fds, syscalls, written, staging }: VbdIoOption
   };
   return {
     read(offset, buffer, at, length) {
-      eachPiece(map, offset, length, (device, deviceOffset, inside, piece) => {
-        if (staging === null) readAll(fdOf(device), buffer, at + inside, piece, deviceOffset);
-        else staging.read(fdOf(device), buffer, at + inside, piece, deviceOffset);
+      const index = segmentAt(map, offset);
+      const segment = plan.segments[index];
+      const inside = offset - (map.starts[index] ?? 0);
+      // Nearly every request lies in one segment: no visitor for it.
+      if (segment !== undefined && staging === null && inside + length <= segment.lengthBytes) {
+        return readAll(fdOf(segment.deviceIndex), buffer, at, length, segment.offsetBytes + inside);
+      }
+      eachPiece(map, offset, length, (device, deviceOffset, done, piece) => {
+        if (staging === null) readAll(fdOf(device), buffer, at + done, piece, deviceOffset);
+        else staging.read(fdOf(device), buffer, at + done, piece, deviceOffset);
       });
     },
     write(offset, buffer, at, length) {
-      eachPiece(map, offset, length, (device, deviceOffset, inside, piece, segment) => {
+      eachPiece(map, offset, length, (device, deviceOffset, done, piece, segment) => {
         try {
-          if (staging === null) writeAll(fdOf(device), buffer, at + inside, piece, deviceOffset);
-          else staging.write(fdOf(device), buffer, at + inside, piece, deviceOffset);
+          if (staging === null) writeAll(fdOf(device), buffer, at + done, piece, deviceOffset);
+          else staging.write(fdOf(device), buffer, at + done, piece, deviceOffset);
         } finally {
-          written.mark(segment);
+          page.mark(segment);
         }
       });
     },
+    expect(offset, length) {
+      if (syscalls === null || staging !== null) return;
+      eachPiece(map, offset, length, (device, deviceOffset, _, piece) => syscalls.willNeed(fdOf(device), deviceOffset, piece));
+    },
+    status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
+    flush: () => flushVbd({ plan, fdOf, syscalls, page, poison }),
     zero(offset, length, { mayPunch, fastOnly }) {
       let done = true;
       eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => {
         if (!done) return;
-        done = zeroPiece(fdOf(device), deviceOffset, piece, mayPunch, fastOnly);
-        written.mark(segment);
+        try {
+          done = zeroPiece(fdOf(device), deviceOffset, piece, mayPunch, fastOnly);
+        } finally {
+          page.mark(segment);
+        }
       });
       return done;
     },
-    flush() {
-      if (written.poisoned()) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');
-      try {
-        written.flushEach((segment) => syncSegment(plan, fdOf, syscalls, segment));
-      } catch (error) {
-        // The kernel tells a write-back error once: from here on no flush may succeed.
-        written.poison();
-        throw error;
-      }
-    },
   };
-}
-
-function syncSegment(plan: VbdPlan, fdOf: (index: number) => number, syscalls: Syscalls | null, index: number): void {
-  const segment = plan.segments[index];
-  if (segment === undefined) return;
-  const fd = fdOf(segment.deviceIndex);
-  if (syscalls === null) return fdatasyncSync(fd);
-  const result = syscalls.syncRange(fd, segment.offsetBytes, segment.lengthBytes);
-  if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
 }
 
 /** A short read or write is repeated from where it ended; the end of a device inside a VBD is a device that shrank. */

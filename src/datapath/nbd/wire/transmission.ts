@@ -25,7 +25,7 @@ export function parseRequest(input: Buffer, at: number): Request | null {
   };
 }
 
-export type Served = { readonly sizeBytes: number; readonly readOnly: boolean; readonly minimumBytes: number };
+export type Served = { readonly sizeBytes: number; readonly readOnly: boolean; readonly minimumBytes: number; /** Whether the client has chosen contexts for BLOCK_STATUS. */ readonly contexts: boolean };
 
 const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
   [CMD.READ]: CMD_FLAG.DF | CMD_FLAG.FUA,
@@ -33,6 +33,7 @@ const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
   [CMD.FLUSH]: CMD_FLAG.FUA,
   [CMD.TRIM]: CMD_FLAG.FUA,
   [CMD.CACHE]: CMD_FLAG.FUA,
+  [CMD.BLOCK_STATUS]: CMD_FLAG.FUA | CMD_FLAG.REQ_ONE,
   [CMD.WRITE_ZEROES]: CMD_FLAG.FUA | CMD_FLAG.NO_HOLE | CMD_FLAG.FAST_ZERO,
 };
 
@@ -44,6 +45,7 @@ export function refusalOf(request: Request, served: Served): number {
   const allowed = ALLOWED_FLAGS[type];
   if (allowed === undefined || (flags & ~allowed) !== 0) return NBD_ERROR.EINVAL;
   if (WRITES.has(type) && served.readOnly) return NBD_ERROR.EPERM;
+  if (type === CMD.BLOCK_STATUS && !served.contexts) return NBD_ERROR.EINVAL;
   if (type === CMD.FLUSH) return 0;
   if (length === 0 || offset % served.minimumBytes !== 0 || length % served.minimumBytes !== 0) return NBD_ERROR.EINVAL;
   const data = type === CMD.READ || type === CMD.WRITE;
@@ -61,9 +63,9 @@ export function putSimpleReply(output: Buffer, at: number, input: Buffer, cookie
   return at + SIMPLE_REPLY_BYTES;
 }
 
-function putChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, type: number, length: number): number {
+function putChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, type: number, length: number, done: number = CHUNK_DONE): number {
   output.writeUInt32BE(STRUCTURED_REPLY_MAGIC, at);
-  output.writeUInt16BE(CHUNK_DONE, at + 4);
+  output.writeUInt16BE(done, at + 4);
   output.writeUInt16BE(type, at + 6);
   input.copy(output, at + 8, cookieAt, cookieAt + 8);
   output.writeUInt32BE(length, at + 16);
@@ -87,4 +89,14 @@ export function putErrorChunk(output: Buffer, at: number, input: Buffer, cookieA
   output.writeUInt32BE(error, next);
   output.writeUInt16BE(0, next + 4);
   return next + 6;
+}
+
+export const statusChunkBytes = (pairs: readonly number[]): number => STRUCTURED_HEADER_BYTES + 4 + 4 * pairs.length;
+
+/** One chunk a context: lengths and flags by turns. */
+export function putStatusChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, chunk: { readonly contextId: number; readonly pairs: readonly number[]; readonly last: boolean }): number {
+  let next = putChunk(output, at, input, cookieAt, CHUNK.BLOCK_STATUS, 4 + 4 * chunk.pairs.length, chunk.last ? CHUNK_DONE : 0);
+  next = output.writeUInt32BE(chunk.contextId, next);
+  for (const value of chunk.pairs) next = output.writeUInt32BE(value, next);
+  return next;
 }

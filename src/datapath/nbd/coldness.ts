@@ -1,0 +1,22 @@
+// Whether reads come from the page cache or wait for the device, judged by what the last ones took: what is worth its cost
+// for slow reads (asking the kernel to begin them ahead) would slow cached ones.
+
+/** A cached read takes a few microseconds and about 0.1 ms a MiB; a device that answers sooner than this needs no help. */
+const SLOW_MS = 0.05;
+const MS_PER_BYTE = 0.4 / (1024 * 1024);
+const REMEMBERED = 64;
+
+export type Coldness = { took(ms: number, length: number): void; cold(): boolean };
+
+export function makeColdness(): Coldness {
+  let score = 0;
+  return {
+    took(ms, length) {
+      // A slow read counts for eight: one miss in eight reads is enough to stay.
+      if (ms > SLOW_MS + length * MS_PER_BYTE) score = Math.min(REMEMBERED, score + 8);
+      else if (score > 0) score -= 1;
+    },
+    // One slow read alone is the scheduler, not the device.
+    cold: () => score > 16,
+  };
+}

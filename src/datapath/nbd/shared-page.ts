@@ -1,0 +1,59 @@
+// What all connections of a VBD and the daemon share, in a file that the connections map: which segments were written since
+// they were last flushed (a flush on one connection covers what every other had written before it), and counters.
+//
+// Two counters a segment: `written` goes up after each write, `synced` follows to the value that `written` had before a
+// successful flush. A flush that finds them different flushes, even while another one does: neither returns too early.
+
+import type { DataPathStats } from '../datapath.ts';
+
+const HEADER_BYTES = 256;
+const COUNTERS = ['reads', 'writes', 'readBytes', 'writtenBytes', 'flushes', 'errors'] as const;
+export type Counter = (typeof COUNTERS)[number];
+
+/** A segment with writes to flush, and how many of them there were when it was looked at. */
+export type Dirty = { readonly segment: number; readonly count: number };
+
+export type SharedPage = {
+  mark(segment: number): void;
+  dirty(): readonly Dirty[];
+  flushed(list: readonly Dirty[]): void;
+  count(counter: Counter, by: number): void;
+};
+
+export const sharedPageBytes = (segments: number): number => Math.ceil((HEADER_BYTES + 8 * segments) / 4096) * 4096;
+
+/** Over memory of sharedPageBytes(segments) bytes, shared or (one connection only) not. */
+export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPage {
+  const counters = new BigUint64Array(memory, 0, COUNTERS.length);
+  const written = new Uint32Array(memory, HEADER_BYTES, segments);
+  const synced = new Uint32Array(memory, HEADER_BYTES + 4 * segments, segments);
+  const indexOf = Object.fromEntries(COUNTERS.map((name, index) => [name, index])) as Record<Counter, number>;
+  return {
+    mark(segment) {
+      Atomics.add(written, segment, 1);
+    },
+    dirty() {
+      const found: Dirty[] = [];
+      for (let segment = 0; segment < segments; segment += 1) {
+        const count = Atomics.load(written, segment);
+        if (count !== Atomics.load(synced, segment)) found.push({ segment, count });
+      }
+      return found;
+    },
+    flushed(list) {
+      for (const { segment, count } of list) Atomics.store(synced, segment, count);
+    },
+    count(counter, by) {
+      Atomics.add(counters, indexOf[counter], BigInt(by));
+    },
+  };
+}
+
+/** The counters out of the first bytes of the file. */
+export function countersOf(head: Uint8Array, connections: number): DataPathStats {
+  const values = new BigUint64Array(head.slice(0, 8 * COUNTERS.length).buffer);
+  const counters = Object.fromEntries(COUNTERS.map((name, index) => [name, Number(values[index] ?? 0n)])) as Record<Counter, number>;
+  return { connections, ...counters };
+}
+
+export const COUNTERS_BYTES = 8 * COUNTERS.length;
