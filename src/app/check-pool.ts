@@ -30,6 +30,7 @@ export async function checkPool(system: CatalogSystem, options: CheckOptions = {
       ...(await judgeLabels(system)).problems.map((error) => problem(error.code, error.message)),
       ...(await checkWorkers(system)),
       ...(await checkPreparing(system, repair)),
+      ...(await checkSuspect(system, repair)),
       ...(await checkVbds(system)),
     ],
   };
@@ -50,14 +51,29 @@ function checkRows(system: CatalogSystem): Promise<ProblemInfo[]> {
   return look(system, async (reader, { now }) => {
     const devices = await reader.devices();
     const unowned = (await Promise.all(devices.map((device) => reader.unownedRuns(device.id)))).flat();
-    const rows = { devices, unowned, owned: await reader.ownedRuns(), bad: await reader.badRuns(), disks: await reader.disks({ which: 'all', now }), vbds: await reader.vbds(), now };
+    const rows = {
+      devices,
+      unowned,
+      owned: await reader.ownedRuns(),
+      bad: await reader.badRuns(),
+      disks: await reader.disks({ which: 'all', now }),
+      vbds: await reader.vbds(),
+      now,
+    };
     return checkCatalog(rows).map(({ code, message }) => problem(code, message));
   });
 }
 
 function checkClock(system: CatalogSystem): Promise<ProblemInfo[]> {
   return look(system, async (_, { suspect }) =>
-    suspect === null ? [] : [problem('CLOCK_SUSPECT', `the clock is not believed: ${suspect}; nothing more is reclaimed or revoked until the kernel synchronises it, or \`xvd check --accept-clock\``)],
+    suspect === null
+      ? []
+      : [
+          problem(
+            'CLOCK_SUSPECT',
+            `the clock is not believed: ${suspect}; nothing more is reclaimed or revoked until the kernel synchronises it, or \`xvd check --accept-clock\``,
+          ),
+        ],
   );
 }
 
@@ -81,7 +97,9 @@ async function checkWorkers(system: CatalogSystem): Promise<ProblemInfo[]> {
   try {
     const left = await reapWorkers(system);
     const ended = before - left.length;
-    return ended === 0 ? [] : [problem('WORKER_ENDED', `${ended} interrupted ${ended === 1 ? 'copy or wipe was' : 'copies or wipes were'} proved gone and cleared`, true)];
+    return ended === 0
+      ? []
+      : [problem('WORKER_ENDED', `${ended} interrupted ${ended === 1 ? 'copy or wipe was' : 'copies or wipes were'} proved gone and cleared`, true)];
   } catch (error) {
     return [problem('FENCE_UNPROVED', messageOf(error))];
   }
@@ -105,11 +123,31 @@ async function checkPreparing(system: CatalogSystem, repair: boolean): Promise<P
   return problems;
 }
 
+/** What came back from an old copy, or could not be written back: shown until somebody says that it is right. */
+async function checkSuspect(system: CatalogSystem, repair: boolean): Promise<ProblemInfo[]> {
+  const suspects = await look(system, async (reader, { now }) => (await reader.disks({ which: 'living', now })).filter((disk) => disk.suspect));
+  if (repair && suspects.length > 0) {
+    await change(system, 'check', async (tx) => {
+      for (const { id } of suspects) {
+        const disk = await tx.writer.disk(id);
+        if (disk?.suspect !== true) continue;
+        await tx.writer.updateDisk({ ...disk, suspect: false });
+        await tx.event('disk.repaired', unameOf(disk), { was: 'suspect' });
+      }
+    });
+  }
+  return suspects.map((disk) =>
+    problem('DISK_SUSPECT', `${unameOf(disk)} is suspect: look at what is on it; \`xvd check --repair\` takes the mark away`, repair),
+  );
+}
+
 /** What was being taken away and is not proved gone keeps its extents reserved. */
 async function checkVbds(system: CatalogSystem): Promise<ProblemInfo[]> {
   const bootId = await system.host.bootId();
   const rows = await system.catalog.read((reader) => reader.vbds());
   return rows
     .filter((vbd) => vbd.state === 'revoked' && vbd.bootId === bootId)
-    .map((vbd) => problem('FENCE_UNPROVED', `${exportNameOf(vbd)} is revoked, but not proved gone: its extents stay reserved; the daemon tries again at its next start`));
+    .map((vbd) =>
+      problem('FENCE_UNPROVED', `${exportNameOf(vbd)} is revoked, but not proved gone: its extents stay reserved; the daemon tries again at its next start`),
+    );
 }

@@ -15,6 +15,8 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { seededRandom } from '../catalog/fixture.ts';
 import { readLegacy } from '../catalog/legacy/read-legacy.ts';
 import { openMemoryCatalog } from '../catalog/memory/open.ts';
+import type { MemoryCatalogHandle } from '../catalog/memory/open.ts';
+import { openSqliteCopy } from '../catalog/sqlite/open-copy.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
 import type { Packer } from '../core/label-ring.ts';
 import { openSimulatedHost } from '../host/simulated/open-simulated-host.ts';
@@ -80,7 +82,11 @@ async function makeRig(kind: 'memory' | 'sqlite', folder: string, opened: Catalo
     opened.push(catalog);
     return catalog;
   };
-  const common = { host, clock, random, hostName: 'here', packer, readLegacy };
+  const openCopy = (file: string): Promise<Catalog> => {
+    const [first] = opened;
+    return kind === 'memory' ? (first as MemoryCatalogHandle).openCopy(file) : openSqliteCopy({ file, random });
+  };
+  const common = { host, clock, random, hostName: 'here', packer, readLegacy, openCopy };
   const system = { ...common, catalog: await open() };
   return {
     system,

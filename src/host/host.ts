@@ -57,6 +57,8 @@ export interface Host {
   aliveIsGone(pipe: string): Promise<boolean>;
   /** Removes the pipe of a process that was proved gone. */
   forgetAlive(pipe: string): Promise<void>;
+  /** Paths of every whole drive and partition here, where labels of a lost catalog are looked for. */
+  blockDevices?(): Promise<readonly string[]>;
   /** The running boot. */
   bootId(): Promise<string>;
 }

@@ -13,11 +13,14 @@ import type { State } from './state.ts';
 
 export type MemoryCatalogOptions = { readonly random: Random; readonly eventsKept?: number };
 
-export async function openMemoryCatalog(options: MemoryCatalogOptions): Promise<Catalog> {
+/** Also opens what its backup() kept. */
+export type MemoryCatalogHandle = Catalog & { openCopy(path: string): Promise<Catalog> };
+
+export async function openMemoryCatalog(options: MemoryCatalogOptions): Promise<MemoryCatalogHandle> {
   return new MemoryCatalog(options);
 }
 
-class MemoryCatalog implements Catalog {
+class MemoryCatalog implements MemoryCatalogHandle {
   readonly #eventsKept: number;
   readonly #backups = new Map<string, State>();
   #state: State;
@@ -64,6 +67,14 @@ class MemoryCatalog implements Catalog {
   async backup(path: string): Promise<void> {
     if (this.#backups.has(path)) throw new XvdError('VALUE_INVALID', `${path} exists already`, { fix: 'Name a file that does not exist yet.' });
     this.#backups.set(path, copyState(this.#state));
+  }
+
+  async openCopy(path: string): Promise<Catalog> {
+    const kept = this.#backups.get(path);
+    if (kept === undefined) throw new XvdError('FILE_NOT_FOUND', `there is no file ${path}`);
+    const copy = new MemoryCatalog({ random: { uuid: () => kept.catalogId, integer: () => 0 }, eventsKept: this.#eventsKept });
+    copy.#state = copyState(kept);
+    return copy;
   }
 
   async selfCheck(): Promise<readonly string[]> {
