@@ -29,7 +29,6 @@ async function makePool({ stage }: Play): Promise<void> {
 
 async function startDaemon({ stage }: Play): Promise<void> {
   stage.say('What is attached is served by a daemon, which also ends the leases.');
-  process.stdout.write('\n  $ xvd serve &\n');
   const daemon = stage.background('xvd', ['serve']);
   await stage.until('the daemon answers', 30_000, async () => {
     daemon.check();
@@ -124,10 +123,11 @@ async function findLine(play: Play): Promise<void> {
 }
 
 async function endLease({ stage }: Play): Promise<void> {
-  stage.say('A lease ends by itself. The disk is expired then, but stays whole until its space is needed, and until then it can be brought back.');
-  const events = stage.background('xvd', ['events', '--follow', '--json']);
+  stage.say('A lease ends by itself, and those who follow the events hear of it. The disk is expired then, but stays whole until its space is needed, and until then it can be brought back.');
+  const events = stage.background('xvd', ['events', '--follow']);
   await stage.show('xvd', ['refresh', 'web', '--expires', '2s']);
-  await events.line(/"disk\.expired"/, 30_000);
+  stage.say('Two seconds later:');
+  await events.line(/disk\.expired/, 30_000);
   await stage.show('xvd', ['list']);
   await stage.show('xvd', ['list', '--expired']);
   await stage.show('xvd', ['restore', 'web', '--expires', '7d']);

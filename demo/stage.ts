@@ -63,8 +63,9 @@ export class Stage implements AsyncDisposable {
     return { status, stdout, stderr };
   }
 
-  /** A command that goes on in the background until the play is over; its lines are waited for one by one. */
+  /** Shows a command that goes on in the background until the play is over; its lines are waited for one by one. */
   background(command: string, args: readonly string[]): Background {
+    process.stdout.write(`\n  $ ${[command, ...args].map(quoted).join(' ')} &\n`);
     const child = this.#spawn(command, args);
     this.atEnd(() => endOf(child));
     return new Background(`${command} ${args.join(' ')}`, child);
@@ -126,6 +127,7 @@ export class Background {
     if (this.#child.exitCode !== null) throw new Error(`${this.#what} ended with ${this.#child.exitCode}: ${this.#complaints}`);
   }
 
+  /** Waits for such a line, and shows it. */
   async line(pattern: RegExp, timeoutMs: number): Promise<string> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(new Error(`${this.#what}: nothing like ${pattern} within ${timeoutMs / 1000} s`)), timeoutMs);
@@ -133,7 +135,9 @@ export class Background {
       for (;;) {
         const { value, done } = await Promise.race([this.#lines.next(), late.promise]);
         if (done === true) throw new Error(`${this.#what} ended: ${this.#complaints}`);
-        if (pattern.test(value)) return value;
+        if (!pattern.test(value)) continue;
+        process.stdout.write(`    ${value}\n`);
+        return value;
       }
     } finally {
       clearTimeout(timer);
