@@ -3,17 +3,19 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, readSync, rmSync, chmodSync } from 'node:fs';
-import { createServer, Socket } from 'node:net';
-import type { Server } from 'node:net';
+import { chmodSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
+import type { FSWatcher } from 'node:fs';
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath, DataPathStats } from '../datapath.ts';
+import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
-import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, readsEnd, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
+import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
 
@@ -26,10 +28,14 @@ export type NbdOptions = {
   readonly nodePath: string;
   readonly verify: VerifyDevice;
   readonly syscalls: Syscalls | null;
+  /** Called once for each VBD that can't keep what it acknowledged: a write-back failed. Also at open(), when that was before. */
+  readonly onPoisoned?: (generation: Generation, reason: string) => void;
   readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
 };
 
-type Served = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly server: Server; readonly fds: readonly number[]; readonly children: Set<ChildProcess> };
+/** What accepting needs; `open` ends when the VBD is let go. */
+type Accepting = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly fds: readonly number[]; readonly children: Set<ChildProcess>; open: boolean };
+type Served = { readonly vbd: Accepting; readonly server: Server; readonly watcher: FSWatcher };
 
 export function openNbdDataPath(options: NbdOptions): DataPath {
   const served = new Map<Generation, Served>();
@@ -85,29 +91,59 @@ async function serve(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): Pro
   const [living] = livingProcesses(folder);
   const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
   const fds = taken ?? (await openDevices(plan, options.verify));
-  makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);
-  rmSync(folder.socket, { force: true });
-  const children = new Set<ChildProcess>();
-  const server = createServer({ pauseOnConnect: true }, (socket) => accept(options, plan, folder, fds, children, socket));
+  const vbd: Accepting = { plan, folder, fds, children: new Set(), open: true };
+  const server = createServer({ pauseOnConnect: true }, (socket) => void accept(options, vbd, socket));
   const listening = Promise.withResolvers<void>();
-  server.once('error', listening.reject).listen(folder.socket, listening.resolve);
   try {
+    makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);
+    rmSync(folder.socket, { force: true });
+    server.once('error', listening.reject).listen(folder.socket, listening.resolve);
     await listening.promise;
   } catch (error) {
     for (const fd of fds) closeSync(fd);
+    if (error instanceof XvdError) throw error;
     throw new XvdError('INTERNAL', `the socket ${folder.socket} can't be listened on: ${(error as Error).message}`, { cause: error });
   }
   chmodSync(folder.socket, 0o600);
   server.on('error', (error) => options.log('nbd.socket-failed', { generation: plan.generation, reason: error.message }));
-  return { plan, folder, server, fds, children };
+  return { vbd, server, watcher: watchPoison(options, plan, folder) };
 }
 
-function accept(options: NbdOptions, plan: VbdPlan, folder: VbdFolder, fds: readonly number[], children: Set<ChildProcess>, socket: Socket): void {
-  if (livingProcesses(folder).length >= limits.nbdConnectionsPerVbd) {
-    options.log('nbd.too-many-connections', { generation: plan.generation });
+function watchPoison(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): FSWatcher {
+  let told = false;
+  const look = (): void => {
+    if (told || !existsSync(folder.poisoned)) return;
+    const reason = readFileSync(folder.poisoned, 'utf8');
+    // Made first and filled then: its second event comes.
+    if (reason === '') return;
+    told = true;
+    options.log('nbd.poisoned', { generation: plan.generation, reason });
+    options.onPoisoned?.(plan.generation, reason);
+  };
+  const watcher = watch(folder.path, { persistent: false }, look);
+  watcher.on('error', (error) => options.log('nbd.watch-failed', { generation: plan.generation, reason: error.message }));
+  look();
+  return watcher;
+}
+
+async function accept(options: NbdOptions, vbd: Accepting, socket: Socket): Promise<void> {
+  const { folder, plan } = vbd;
+  const { generation } = plan;
+  try {
+    await endLost(folder, options.syscalls);
+    const full = livingProcesses(folder).length >= limits.nbdConnectionsPerVbd;
+    if (full) options.log('nbd.too-many-connections', { generation });
+    // close() may have come meanwhile: after its proof no process may start.
+    else if (vbd.open && !socket.destroyed) start(options, vbd, socket);
+  } catch (error) {
+    options.log('nbd.connection-refused', { generation, reason: (error as Error).message });
+  } finally {
+    // Closes our descriptor only: the process has its own, and the connection goes on.
     socket.destroy();
-    return;
   }
+}
+
+function start(options: NbdOptions, { folder, plan, fds, children }: Accepting, socket: Socket): void {
   // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
   const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);
   const log = openSync(folder.log, 'a', 0o600);
@@ -130,44 +166,15 @@ function accept(options: NbdOptions, plan: VbdPlan, folder: VbdFolder, fds: read
   } finally {
     closeSync(alive);
     closeSync(log);
-    // Closes our descriptor only: the process has its own, and the connection goes on.
-    socket.destroy();
   }
 }
 
 /** Takes no more connections, and closes our descriptors; what is connected goes on. */
 async function letGo(open: Served): Promise<void> {
+  open.vbd.open = false;
+  open.watcher.close();
   const closed = Promise.withResolvers<void>();
   open.server.close(() => closed.resolve());
   await closed.promise;
-  for (const fd of open.fds) closeSync(fd);
-}
-
-async function endProcesses(folder: VbdFolder): Promise<void> {
-  if (!existsSync(folder.alive)) return;
-  for (const pid of livingProcesses(folder)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
-  }
-  await provedGone(folder);
-}
-
-/** Waits for the end of file on the pipe: every process that could write has ended, whoever started it. */
-async function provedGone(folder: VbdFolder): Promise<void> {
-  const fd = openSync(folder.alive, constants.O_RDONLY | constants.O_NONBLOCK);
-  // Read before waiting: a pipe that had no writer when it was opened never tells of its end.
-  if (readsEnd(fd)) return closeSync(fd);
-  const pipe = new Socket({ fd, readable: true, writable: false });
-  const ended = Promise.withResolvers<void>();
-  const late = setTimeout(() => ended.reject(new XvdError('FENCE_UNPROVED', `a process of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`)), limits.fenceMs);
-  pipe.once('end', ended.resolve).once('error', ended.reject).resume();
-  try {
-    await ended.promise;
-  } finally {
-    clearTimeout(late);
-    pipe.destroy();
-  }
+  for (const fd of open.vbd.fds) closeSync(fd);
 }

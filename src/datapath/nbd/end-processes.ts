@@ -1,0 +1,75 @@
+// Ending connection processes and proving that they are gone: all of a VBD when it is revoked, or those whose client has left.
+
+import { closeSync, constants, existsSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { XvdError } from '../../base/error.ts';
+import { limits } from '../../base/limits.ts';
+import { POLLHUP } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { livingProcesses, readsEnd } from './vbd-folder.ts';
+import type { VbdFolder } from './vbd-folder.ts';
+
+/** Of a whole VBD; FENCE_UNPROVED when one of them does not go. */
+export async function endProcesses(folder: VbdFolder): Promise<void> {
+  if (!existsSync(folder.alive)) return;
+  for (const pid of livingProcesses(folder)) kill(pid);
+  await provedGone(folder);
+}
+
+/** Waits for the end of file on the pipe: every process that could write has ended, whoever started it. */
+async function provedGone(folder: VbdFolder): Promise<void> {
+  const fd = openSync(folder.alive, constants.O_RDONLY | constants.O_NONBLOCK);
+  // Read before waiting: a pipe that had no writer when it was opened never tells of its end.
+  if (readsEnd(fd)) return closeSync(fd);
+  const pipe = new Socket({ fd, readable: true, writable: false });
+  const ended = Promise.withResolvers<void>();
+  const late = setTimeout(() => ended.reject(new XvdError('FENCE_UNPROVED', `a process of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`)), limits.fenceMs);
+  pipe.once('end', ended.resolve).once('error', ended.reject).resume();
+  try {
+    await ended.promise;
+  } finally {
+    clearTimeout(late);
+    pipe.destroy();
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/**
+ * Ends the processes whose client has left, and waits for them: a client that reconnects sends again what it got no answer
+ * to, and an older write that still hangs in its process must not land on top of that.
+ */
+export async function endLost(folder: VbdFolder, syscalls: Syscalls | null): Promise<void> {
+  if (syscalls === null) return;
+  const lost = livingProcesses(folder).filter((pid) => clientHasLeft(pid, syscalls));
+  if (lost.length === 0) return;
+  for (const pid of lost) kill(pid);
+  const until = performance.now() + limits.fenceMs;
+  for (let living = lost; living.length > 0; ) {
+    if (performance.now() > until) throw new XvdError('FENCE_UNPROVED', `process ${living[0]} of a lost connection has not ended`);
+    await wait(1);
+    const now = new Set(livingProcesses(folder));
+    living = living.filter((pid) => now.has(pid));
+  }
+}
+
+function clientHasLeft(pid: number, syscalls: Syscalls): boolean {
+  const pidfd = syscalls.pidfdOpen(pid);
+  if (pidfd < 0) return false;
+  const socket = syscalls.pidfdGetfd(pidfd, 0);
+  closeSync(pidfd);
+  // A process that has let go of its socket already is on its way out.
+  if (socket < 0) return true;
+  try {
+    return (syscalls.poll(socket, 0) & POLLHUP) !== 0;
+  } finally {
+    closeSync(socket);
+  }
+}
