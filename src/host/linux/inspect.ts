@@ -93,7 +93,7 @@ async function inspectFile(options: InspectOptions, layers: Layers, path: string
     readOnly: isReadOnly(layers, path),
     sparse: blocks * 512 < sizeBytes,
     copyOnWrite: COPY_ON_WRITE.has(filesystemId(path)?.type ?? 0),
-    holdsSystem: await holdsSystem(options, layers, { ...footprint, below: [] }),
+    holdsSystem: await holdsSystem(options, layers, footprint),
     signatures: await readSignatures(options.programs, path, sizeBytes),
   };
 }
@@ -139,5 +139,6 @@ async function holdsSystem({ stateFolder }: InspectOptions, layers: Layers, foot
     const { own, below } = await footprintOfNode(layers, number);
     system.push(...own, ...below);
   }
-  return [...footprint.own, ...footprint.below].some((range) => system.some((other) => rangesOverlap(range, other)));
+  // What the device itself stands on is no matter: a loop device on a file of the root filesystem is not the root filesystem.
+  return footprint.own.some((range) => system.some((other) => rangesOverlap(range, other)));
 }
