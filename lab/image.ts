@@ -118,5 +118,5 @@ async function addAccounts(tree: string): Promise<void> {
   await writeFile(join(tree, 'etc', 'group'), groups.map((entry) => entry.replace(':', ':x:')).map((entry) => `${entry}:\n`).join(''));
   await rm(join(tree, 'etc', 'mtab'), { force: true });
   await symlink('/proc/mounts', join(tree, 'etc', 'mtab'));
-  for (const [link, file] of [['awk', 'gawk']] as const) await symlink(file, join(tree, 'usr', 'bin', link)).catch(() => undefined);
+  for (const [link, file] of [['awk', 'gawk'], ['sh', 'bash']] as const) await symlink(file, join(tree, 'usr', 'bin', link)).catch(() => undefined);
 }

@@ -12,7 +12,7 @@ fail() { say "$*"; exit 8; }
 # Debian packages: what the tests, the demo, the benchmarks and the lab run or compile against.
 SYSTEM_PACKAGES='qemu-system-x86 qemu-utils qemu-block-extra fio nbdkit libnbd-bin python3-libnbd nbd-client fuse3
 busybox-static fdisk kmod cpio lvm2 e2fsprogs util-linux dmsetup ca-certificates gcc libc6-dev libxen-dev openssl
-procps xz-utils zstd sqlite3'
+procps xz-utils zstd sqlite3 mmdebstrap'
 # The same as programs, for hosts that are not Debian.
 SYSTEM_PROGRAMS='qemu-system-x86_64 qemu-img qemu-io qemu-nbd qemu-storage-daemon fio nbdkit nbdinfo nbdcopy
 fusermount3 busybox sfdisk cpio mke2fs dmsetup losetup blkid gcc openssl'
