@@ -47,7 +47,7 @@ export const layers: readonly Layer[] = [
     holds: /^src\/cli\//,
     imports: ['base', 'core', 'app (types)', 'api client', 'library', 'composition root', 'daemon'],
     node: true,
-    packages: ['@stricli/core', 'smol-toml', 'zod (types)'],
+    packages: ['smol-toml', 'zod (types)'],
   },
   {
     name: 'library',
