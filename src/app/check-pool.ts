@@ -10,6 +10,7 @@ import { unameOf } from './find-disk.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { judgeLabels } from './read-labels.ts';
 import { reapWorkers } from './reap-workers.ts';
+import { retryBad } from './retry-bad.ts';
 import { planDevice } from './settle-runs.ts';
 import type { ProblemInfo } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
@@ -29,6 +30,7 @@ export async function checkPool(system: CatalogSystem, options: CheckOptions = {
       ...(await checkDevices(system)),
       ...(await judgeLabels(system)).problems.map((error) => problem(error.code, error.message)),
       ...(await checkWorkers(system)),
+      ...(await checkBad(system)),
       ...(await checkPreparing(system, repair)),
       ...(await checkSuspect(system, repair)),
       ...(await checkVbds(system)),
@@ -103,6 +105,14 @@ async function checkWorkers(system: CatalogSystem): Promise<ProblemInfo[]> {
   } catch (error) {
     return [problem('FENCE_UNPROVED', messageOf(error))];
   }
+}
+
+/** What still fails is no problem of the catalog: it is counted as bad and nobody gets it. */
+async function checkBad(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const good = (await retryBad(system)).filter(({ works }) => works);
+  return good.map(({ device, firstExtent, extents }) =>
+    problem('EXTENTS_BAD', `extents ${firstExtent} to ${firstExtent + extents - 1} of ${device} were bad and can be read again`, true),
+  );
 }
 
 /** A disk that a killed create left: completed with `repair`, else told. One that is being wiped right now is no problem. */
