@@ -24,6 +24,8 @@ const format = (rig: Rig, device = '/dev/sda') => formatDevice(rig.system, { dev
 const create = (system: CatalogSystem, name: string, sizeBytes = DISK_BYTES) => createDisk(system, { sizeBytes, name });
 const states = async (system: CatalogSystem) => (await listDisks(system, { which: 'all' })).map(({ id, name, state }) => `${id} ${name} ${state}`);
 
+const just = (only: string) => ({ only });
+
 async function eventOf(system: CatalogSystem, type: string): Promise<number> {
   const found = (await events(system)).findLast((event) => event.type === type);
   assert.ok(found, `an event ${type}`);
@@ -72,14 +74,14 @@ eachCatalog('one disk comes back while another is attached; all do not', async (
   const worker = await system.catalog.write((writer) => writer.addWorker({ kind: 'export', diskId: 1, bootId: 'boot-1', pid: 1, startTicks: 1, pipe: 'p' }));
   const alive = await system.host.holdAlive('p');
   await assert.rejects(recoverCatalog(system, { before: deleted }), code('CATALOG_IN_USE', /vd:1/));
-  await assert.rejects(recoverCatalog(system, { before: deleted, only: 'busy' }), code('DISK_BUSY'));
-  const result = await recoverCatalog(system, { before: deleted, only: 'gone' });
+  await assert.rejects(recoverCatalog(system, { before: deleted, ...just('busy') }), code('DISK_BUSY'));
+  const result = await recoverCatalog(system, { before: deleted, ...just('gone') });
   assert.deepEqual(
     result.disks.map(({ id, state }) => [id, state]),
     [[2, 'live']],
   );
   assert.deepEqual(await states(system), ['1 busy live', '2 gone live', '3 more live']);
-  await assert.rejects(recoverCatalog(system, { before: 2, only: 'vd:3' }), code('DISK_NOT_FOUND', /was not there then/));
+  await assert.rejects(recoverCatalog(system, { before: 2, ...just('vd:3') }), code('DISK_NOT_FOUND', /was not there then/));
   await alive[Symbol.asyncDispose]();
   await system.catalog.write((writer) => writer.removeWorker(worker.id));
 });
@@ -93,7 +95,7 @@ eachCatalog('from a backup: what others have had since is lost, a name that is t
   await backupCatalog(system, { file });
   for (const disk of ['a', 'b']) await deleteDisk(system, { disk });
   await create(system, 'a', 40 * MIB);
-  const one = await recoverCatalog(system, { file, only: 'vd:1' });
+  const one = await recoverCatalog(system, { file, ...just('vd:1') });
   assert.deepEqual([one.reclaimed, one.disks[0]?.name, one.disks[0]?.state], [['vd:1'], null, 'reclaimed']);
   assert.match(one.warnings.join(), /'a' is taken by vd:3/);
   const all = await recoverCatalog(system, { file });
