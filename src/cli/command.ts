@@ -42,6 +42,8 @@ export type Context = {
   readonly progress: ((doneBytes: number, totalBytes: number) => void) | null;
   /** Ends when the user interrupts. */
   readonly signal: AbortSignal;
+  /** All commands, for completion. */
+  readonly commands: readonly CommandSpec[];
   readonly nowMs: number;
   readonly colour: boolean;
   readonly columns: number;

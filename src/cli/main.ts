@@ -22,9 +22,9 @@ async function main(words: readonly string[]): Promise<number> {
   if (first === '--version') return out(`${version()}\n`);
   const json = words.includes('--json');
   try {
-    if (words.length === 0) throw new XvdError('USAGE', 'a command is missing', { fix: '`xvd --help` lists the commands.' });
-    const spec = words.includes('--help') && words.every((word) => word.startsWith('-')) ? null : findCommand(commands, words);
-    if (spec === null) return out(helpOfAll(commands));
+    const spec = findCommand(commands, words);
+    if (spec === null && words.includes('--help')) return out(helpOfAll(commands));
+    if (spec === null) throw new XvdError('USAGE', 'a command is missing', { fix: '`xvd --help` lists the commands.' });
     const invocation = parseCommandLine(spec, words);
     if (invocation.flag('help')) return out(helpOf(spec));
     const { run } = await spec.load();
@@ -47,9 +47,10 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
       settings,
       json,
       xvd: () => (opened ??= import('../library/open-xvd.ts').then(({ xvdOf }) => xvdOf(settings))),
-      tell: (line) => void err(`${line}\n`),
+      tell: (line) => err(`${line}\n`),
       progress: bar === null ? null : bar.show,
       signal: interrupt.signal,
+      commands,
       nowMs: Date.now(),
       colour: process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
       columns: process.stdout.columns ?? 80,

@@ -75,6 +75,6 @@ export const bans: readonly Ban[] = [
   { name: 'open ends belong into an issue', where: code, pattern: new RegExp(`\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')})\\b`), comments: true },
   { name: 'a path of one machine', where: /./, pattern: new RegExp(['/wo', 'rk/|/ro', 'ot/'].join('')), comments: true },
   { name: 'a folder of one machine', where: production, pattern: new RegExp(['[\'"`]/tm', 'p\\b'].join('')) },
-  { name: 'no test is skipped', where: tests, pattern: /\b(test|it|describe|suite)\.(skip|only|todo)\b|\b(skip|todo|only): (?!false)|\bt\.(skip|todo)\(/ },
+  { name: 'no test is skipped', where: tests, pattern: /\b(test|it|describe|suite)\.(skip|only|todo)\b|\b(skip|todo): (?!false)|\bonly: true|\bt\.(skip|todo)\(/ },
   { name: 'a test does not wait for time to pass', where: tests, pattern: /\bsetTimeout\(|timers\/promises/ },
 ];
