@@ -73,7 +73,8 @@ async function startXvd(path: string, cache: 'none' | 'writeback'): Promise<Serv
     devices: [{ path, kind: 'file', identity: { kind: 'path', path }, sizeBytes: bytes(size) }],
     segments: order.map((index) => ({ deviceIndex: 0, offsetBytes: bytes(index * RUN_BYTES), lengthBytes: bytes(RUN_BYTES) })),
   };
-  const connectionProgram = new URL('../src/datapath/nbd/connection.ts', import.meta.url).pathname;
+  // The built program, as it is shipped: `make bench` builds it first.
+  const connectionProgram = new URL('../dist/nbd-connection.js', import.meta.url).pathname;
   const dataPath = openNbdDataPath({ runFolder: folder, connectionProgram, nodePath: process.execPath, verify: async () => {}, syscalls: openSyscalls(), log: () => {} });
   const endpoint = await dataPath.open(plan);
   if (endpoint.kind !== 'nbd') throw new Error('not an NBD endpoint');

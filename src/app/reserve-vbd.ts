@@ -6,6 +6,7 @@ import { limits } from '../base/limits.ts';
 import { bytes } from '../base/units.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
 import { diskState } from '../core/lease.ts';
+import { parseRate } from '../core/rate.ts';
 import { parseTarget } from '../core/target.ts';
 import type { CacheMode, Endpoint, ExpertLevel, Footprint, SectorUser, Source, Vbd, VbdMode } from '../core/types.ts';
 import { parseUname } from '../core/uname.ts';
@@ -91,6 +92,8 @@ async function recordFresh(system: System, options: AttachOptions, place: Place)
 async function gather(system: System, options: AttachOptions, place: Place): Promise<Want> {
   const { target, vdev } = parseTarget(options.target);
   const parsed = parseUname(options.source);
+  // Refused here, before anything is recorded.
+  if (options.limit !== undefined && options.limit !== null) parseRate(options.limit);
   await reapWorkers(system);
   const { devices, paths } = await system.catalog.read(async (reader) => ({
     devices: await reader.devices(),

@@ -4,6 +4,7 @@ import { XvdError } from '../base/error.ts';
 import { bytes, roundDown } from '../base/units.ts';
 import type { CatalogReader } from '../catalog/catalog.ts';
 import { segmentsOf } from '../core/mapping.ts';
+import { parseRate } from '../core/rate.ts';
 import type { Vbd, VbdPlan } from '../core/types.ts';
 import type { ByteRange } from '../host/host.ts';
 import { hostBlockBytes } from './device-safety.ts';
@@ -14,8 +15,8 @@ export const exportNameOf = (vbd: Pick<Vbd, 'domain' | 'target' | 'generation'>)
   `${vbd.domain}/${vbd.target.replace(/^\/dev\//, '')}@${vbd.generation}`;
 
 export async function planOf(system: CatalogSystem, vbd: Vbd): Promise<VbdPlan> {
-  const { generation, mode, sizeBytes, cache, source } = vbd;
-  const head = { generation, exportName: exportNameOf(vbd), mode, sizeBytes, cache };
+  const { generation, mode, sizeBytes, cache, source, limit } = vbd;
+  const head = { generation, exportName: exportNameOf(vbd), mode, sizeBytes, cache, ...(limit === null ? {} : { rate: parseRate(limit) }) };
   if (source.kind === 'vd') return { ...head, ...(await system.catalog.read((reader) => planOfDisk(reader, source.diskId))) };
   const { path, kind, identity, sizeBytes: deviceBytes, ...facts } = await system.host.inspect(source.path);
   const device = { path, kind, identity, sizeBytes: deviceBytes };

@@ -72,6 +72,7 @@ export const commands: readonly CommandSpec[] = [
       expert: { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'how much unsafe sharing is allowed (default: XVD_EXPERT, else 0)' },
       driver: { kind: 'text', value: 'DRIVER', choices: ['auto', 'dm', 'nbd'], help: 'auto (default), dm or nbd' },
       cache: { kind: 'text', value: 'MODE', choices: ['none', 'writeback'], help: 'none (default on block devices) or writeback (default on files)' },
+      limit: { kind: 'text', value: 'LIMIT', help: 'at most so much a second: bytes (10M), requests (500iops), or both with a comma' },
       persist: { kind: 'boolean', help: 'attach it again after a reboot of the host' },
       'dry-run': dryRun,
     },

@@ -136,6 +136,9 @@ export type Segment = { readonly deviceIndex: number; readonly offsetBytes: Byte
 
 export type PlanDevice = { readonly path: string; readonly kind: 'block' | 'file'; readonly identity: DeviceIdentity; readonly sizeBytes: Bytes };
 
+/** What a VBD may do in a second. */
+export type Rate = { readonly bytesPerSecond?: number; readonly requestsPerSecond?: number };
+
 /** All that a data path needs to serve one VBD, and nothing else. */
 export type VbdPlan = {
   readonly generation: Generation;
@@ -147,6 +150,7 @@ export type VbdPlan = {
   readonly cache: CacheMode;
   readonly devices: readonly PlanDevice[];
   readonly segments: readonly Segment[];
+  readonly rate?: Rate;
 };
 
 /** What a data path hands to a hypervisor. */

@@ -15,6 +15,7 @@ export const run: Command['run'] = async (context, { args, flag, value }) => {
     persist: flag('persist'),
     dryRun: flag('dry-run'),
     expert: expert === undefined ? context.settings.expert : expertLevel(expert),
+    ...(value('limit') === undefined ? {} : { limit: value('limit') as string }),
     ...(value('cache') === undefined ? {} : { cache: value('cache') as 'none' | 'writeback' }),
   };
   const vbd = await (await context.xvd()).attach(options);

@@ -9,6 +9,7 @@ import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
 import { poisonFile } from './flush-vbd.ts';
+import { limitRate, realPace } from './limit-rate.ts';
 import { serveRequests, socketOf } from './serve-requests.ts';
 import type { Socket } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
@@ -30,7 +31,7 @@ function main(folder: string): void {
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
-  const io = openVbdIo({
+  const whole = openVbdIo({
     plan,
     fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
     syscalls,
@@ -38,6 +39,7 @@ function main(folder: string): void {
     poison: poisonFile(join(folder, 'poisoned')),
     staging: direct === null ? null : makeStaging(direct),
   });
+  const io = plan.rate === undefined ? whole : limitRate(whole, plan.rate, realPace(page.booked));
   const minimumBytes = direct === null ? 1 : plan.blockBytes;
   const socket = socketOf(0, 1, syscalls);
   const agreed = negotiate(socket, exportOf(plan, minimumBytes, shared !== null));

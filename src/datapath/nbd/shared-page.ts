@@ -7,6 +7,7 @@
 import type { DataPathStats } from '../datapath.ts';
 
 const HEADER_BYTES = 256;
+const BOOKED_AT = 128;
 const COUNTERS = ['reads', 'writes', 'readBytes', 'writtenBytes', 'flushes', 'errors'] as const;
 export type Counter = (typeof COUNTERS)[number];
 
@@ -18,6 +19,8 @@ export type SharedPage = {
   dirty(): readonly Dirty[];
   flushed(list: readonly Dirty[]): void;
   count(counter: Counter, by: number): void;
+  /** Two numbers for the clock of the rate limit. */
+  readonly booked: BigInt64Array;
 };
 
 export const sharedPageBytes = (segments: number): number => Math.ceil((HEADER_BYTES + 8 * segments) / 4096) * 4096;
@@ -46,6 +49,7 @@ export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPag
     count(counter, by) {
       Atomics.add(counters, indexOf[counter], BigInt(by));
     },
+    booked: new BigInt64Array(memory, BOOKED_AT, 2),
   };
 }
 
