@@ -4,14 +4,14 @@
 import { XvdError } from '../../base/error.ts';
 import type { Generation } from '../../core/types.ts';
 import type { Plug } from '../hypervisor.ts';
-import { deviceOptions, freeSlot, generationOfNode, nodeName, nodeOptions } from './machine.ts';
+import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, nodeName, nodeOptions } from './machine.ts';
 import { isObject } from './qmp-codec.ts';
 import type { QmpValue } from './qmp-codec.ts';
 import { limited } from './qmp-connection.ts';
 import type { QmpConnection } from './qmp-connection.ts';
 
 /** A guest that listens lets go within a second; under emulation on a busy machine within some. */
-const letGoMs = 20_000;
+export const usualLetGoMs = 20_000;
 const forcedLetGoMs = 3_000;
 
 /** The VBDs that its devices stand on now. */
@@ -26,13 +26,15 @@ export async function pluggedIn(qmp: QmpConnection): Promise<readonly Generation
 
 /** Whether it has a device or node of that VBD, in use or not. */
 export async function knows(qmp: QmpConnection, generation: Generation): Promise<boolean> {
-  const name = nodeName(generation);
-  return (await devices(qmp)).has(name) || (await nodes(qmp)).has(name);
+  return deviceOf(await devices(qmp), generation) !== undefined || (await nodes(qmp)).has(nodeName(generation));
 }
 
 export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
   const name = nodeName(plug.generation);
-  if ((await devices(qmp)).has(name)) return;
+  const present = await devices(qmp);
+  if (deviceOf(present, plug.generation) !== undefined) return;
+  const there = deviceAt(present, plug.target);
+  if (there !== undefined) throw new XvdError('TARGET_TAKEN', `${plug.target} of domain ${plug.domain} is taken by ${there}`);
   if (!(await nodes(qmp)).has(name)) await qmp.execute('blockdev-add', nodeOptions(plug));
   try {
     await qmp.execute('device_add', deviceOptions(plug, freeSlot(slotsTaken(await qmp.execute('query-pci')))));
@@ -43,15 +45,16 @@ export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
 }
 
 /** Asks the guest to let go. One that does not is VBD_BUSY; with force its device then stands on a node that fails every request. */
-export async function unplugFrom(qmp: QmpConnection, generation: Generation, force: boolean): Promise<void> {
-  const name = nodeName(generation);
-  if ((await devices(qmp)).has(name) && !(await askToLetGo(qmp, name, force ? forcedLetGoMs : letGoMs))) {
+export async function unplugFrom(qmp: QmpConnection, generation: Generation, { force, letGoMs }: { readonly force: boolean; readonly letGoMs: number }): Promise<void> {
+  const device = deviceOf(await devices(qmp), generation);
+  if (device !== undefined && !(await askToLetGo(qmp, device, force ? Math.min(letGoMs, forcedLetGoMs) : letGoMs))) {
     if (!force) {
-      throw new XvdError('VBD_BUSY', `the guest does not let go of ${name}: it may not have come up, or not know hot-plugging`, { fix: 'Unmount it in the guest and try again, stop the domain, or use --force to pull it away.' });
+      throw new XvdError('VBD_BUSY', `the guest does not let go of ${device}: it may not have come up, or not know hot-plugging`, { fix: 'Unmount it in the guest and try again, stop the domain, or use --force to pull it away.' });
     }
-    await standOnNothing(qmp, generation);
+    await standOnNothing(qmp, generation, device);
   }
-  if ((await nodes(qmp)).has(name)) await qmp.execute('blockdev-del', { 'node-name': name });
+  const node = nodeName(generation);
+  if ((await nodes(qmp)).has(node)) await qmp.execute('blockdev-del', { 'node-name': node });
 }
 
 async function askToLetGo(qmp: QmpConnection, name: string, timeoutMs: number): Promise<boolean> {
@@ -73,14 +76,14 @@ async function askToLetGo(qmp: QmpConnection, name: string, timeoutMs: number): 
 }
 
 /** QEMU lets the drive of a living device be exchanged: nothing of the VBD is reachable then, whatever the guest does. */
-async function standOnNothing(qmp: QmpConnection, generation: Generation): Promise<void> {
+async function standOnNothing(qmp: QmpConnection, generation: Generation, device: string): Promise<void> {
   const name = nodeName(generation);
   const gone = `gone${generation}`;
   if (!(await pluggedIn(qmp)).includes(generation)) return;
   const failing = ['read', 'write', 'write-zeroes', 'discard', 'flush'].map((iotype) => ({ event: 'none', iotype, errno: 5 }));
   const sizeBytes = sizeOfNode(await qmp.execute('query-named-block-nodes', { flat: true }), name);
   await qmp.execute('blockdev-add', { driver: 'blkdebug', 'node-name': gone, image: { driver: 'null-co', size: sizeBytes }, 'inject-error': failing });
-  await qmp.execute('qom-set', { path: `/machine/peripheral/${name}`, property: 'drive', value: gone });
+  await qmp.execute('qom-set', { path: `/machine/peripheral/${device}`, property: 'drive', value: gone });
 }
 
 async function devices(qmp: QmpConnection): Promise<ReadonlySet<string>> {
@@ -103,4 +106,7 @@ function slotsTaken(value: QmpValue): ReadonlySet<number> {
 }
 
 const list = (value: QmpValue): readonly QmpValue[] => (Array.isArray(value) ? value : []);
-const text = (value: QmpValue, key: string): string => (isObject(value) ? String(value[key] ?? '') : '');
+const text = (value: QmpValue, key: string): string => {
+  const found = isObject(value) ? value[key] : undefined;
+  return typeof found === 'string' || typeof found === 'number' ? String(found) : '';
+};

@@ -25,8 +25,8 @@ export async function makeFolder(folder: DomainFolder): Promise<boolean> {
     throw new XvdError('VALUE_INVALID', `the path of a socket would be too long: ${folder.consoleSocket}`, { fix: 'Give the domain a shorter name, or set XVD_RUN to a shorter path.' });
   }
   await mkdir(join(folder.path, '..'), { recursive: true, mode: 0o700 });
-  return mkdir(folder.path, { mode: 0o700 }).then(() => true, (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EEXIST') return false;
+  return mkdir(folder.path, { mode: 0o700 }).then(() => true, (error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   });
 }

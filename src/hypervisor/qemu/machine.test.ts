@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { XvdError } from '../../base/error.ts';
 import { guestNames, rewriteRoot } from './guest-names.ts';
-import { deviceOptions, freeSlot, generationOfNode, guestCommandLine, machineArguments, nodeName, nodeOptions } from './machine.ts';
+import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, guestCommandLine, machineArguments, nodeName, nodeOptions } from './machine.ts';
 
 const disk = (target: string, vdev: number): { target: string; vdev: number } => ({ target, vdev });
 const nbd = { kind: 'nbd', uri: 'nbd+unix:///a', socketPath: '/a,b', exportName: 'web01/xvda@17' } as const;
@@ -31,7 +31,7 @@ test('machineArguments() starts stopped, boots the kernel directly, gives disks 
   assert.equal(after('-accel'), 'tcg,thread=multi');
   assert.equal(after('-append'), 'console=ttyS0 root=/dev/vda ro');
   assert.equal(after('-initrd'), '/boot/r');
-  assert.match(after('-device') ?? '', /"vbd17".*"addr":"0x3"/);
+  assert.match(after('-device') ?? '', /"vbd17\.xvda".*"addr":"0x3"/);
   assert.ok(args.some((arg) => arg.endsWith('logfile=/lo,,g,logappend=on')));
   assert.ok(machineArguments({ ...description, onExit: 'stop' }, [], facts).includes('-no-reboot'));
 });
@@ -47,9 +47,14 @@ test('nodeOptions() of a reader is read-only, and knows both endpoints', () => {
 });
 
 test('deviceOptions() carries the serial number and reports errors to the guest', () => {
-  const device = deviceOptions({ generation: 17, serial: 'vd-5' }, 10);
-  assert.deepEqual([device['id'], device['drive'], device['serial'], device['addr'], device['werror']], ['vbd17', 'vbd17', 'vd-5', '0xa', 'report']);
+  const device = deviceOptions({ generation: 17, target: '/dev/xvda', serial: 'vd-5' }, 10);
+  assert.deepEqual([device['id'], device['drive'], device['serial'], device['addr'], device['werror']], ['vbd17.xvda', 'vbd17', 'vd-5', '0xa', 'report']);
   assert.deepEqual([generationOfNode(nodeName(17)), generationOfNode('gone17'), generationOfNode('vbd0')], [17, null, null]);
+});
+
+test('deviceAt() and deviceOf() find a device by target and by generation', () => {
+  const names = ['net0', 'vbd1.xvda', 'vbd17.xvdaa'];
+  assert.deepEqual([deviceAt(names, '/dev/xvda'), deviceAt(names, '/dev/xvdb'), deviceOf(names, 17), deviceOf(names, 7)], ['vbd1.xvda', undefined, 'vbd17.xvdaa', undefined]);
 });
 
 test('freeSlot() takes the lowest, and refuses when the bus is full', () => {

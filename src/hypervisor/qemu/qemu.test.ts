@@ -1,11 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ensureGuest } from '../../../demo/guest.ts';
@@ -13,69 +7,20 @@ import { XvdError } from '../../base/error.ts';
 import type { Endpoint } from '../../core/types.ts';
 import { openPrograms } from '../../host/programs.ts';
 import type { Plug } from '../hypervisor.ts';
+import { Bench, Console } from './fixture.ts';
 import { openQemu } from './qemu.ts';
 
 const programs = openPrograms({ searchPath: process.env['PATH'] ?? '' });
 const log = (): void => undefined;
 const code = (wanted: string) => (error: unknown): boolean => error instanceof XvdError && error.code === wanted;
 
-/** A folder of its own, and servers for images in it; all of it goes at the end. */
-class Bench implements AsyncDisposable {
-  readonly folder: string;
-  readonly #servers: ChildProcess[] = [];
-  constructor(folder: string) {
-    this.folder = folder;
-  }
-  static async open(): Promise<Bench> {
-    return new Bench(await mkdtemp(join(tmpdir(), 'xvd-qemu-')));
-  }
-  async serve(image: string, exportName: string): Promise<Endpoint> {
-    const socketPath = join(this.folder, `${image}.nbd`);
-    const server = spawn('qemu-nbd', ['-f', 'raw', '-k', socketPath, '-x', exportName, '-t', '-e', '4', '--fork', join(this.folder, image), '--pid-file', `${socketPath}.pid`], { stdio: 'ignore' });
-    await once(server, 'exit'); // --fork: it returns when it listens
-    this.#servers.push(server);
-    return { kind: 'nbd', uri: `nbd+unix:///${exportName}?socket=${socketPath}`, socketPath, exportName };
-  }
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const file of (await readdir(this.folder)).filter((name) => name.endsWith('.nbd.pid'))) process.kill(Number(await readFile(join(this.folder, file), 'utf8')));
-    await rm(this.folder, { recursive: true, force: true });
-  }
-}
-
-/** The guest's console: what it has said so far, and waiting for it to say something. */
-class Console implements Disposable {
-  readonly #socket: Socket;
-  #said = '';
-  constructor(path: string) {
-    this.#socket = connect(path);
-    this.#socket.setEncoding('utf8').on('data', (text: string) => (this.#said += text));
-  }
-  async says(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const found = pattern.exec(this.#said);
-      if (found !== null) return found[0];
-      await once(this.#socket, 'data', { signal: AbortSignal.timeout(120_000) });
-    }
-  }
-  type(line: string): void {
-    this.#socket.write(`${line}\n`);
-  }
-  [Symbol.dispose](): void {
-    this.#socket.destroy();
-  }
-}
-
 const plugOf = (generation: number, target: string, vdev: number, endpoint: Endpoint): Plug => ({ generation, domain: 'web01', target, vdev, mode: 'w', serial: `vd-${generation}`, endpoint });
 
 test('a guest boots from its disk, takes and drops another while it runs, survives a new daemon, and powers off when asked', { timeout: 240_000 }, async () => {
   const guest = await ensureGuest();
   await using bench = await Bench.open();
-  await writeFile(join(bench.folder, 'root'), '');
-  await truncate(join(bench.folder, 'root'), 32 * 1024 * 1024);
-  await writeFile(join(bench.folder, 'data'), '');
-  await truncate(join(bench.folder, 'data'), 8 * 1024 * 1024);
-  const mke2fs = spawn('/sbin/mke2fs', ['-q', '-t', 'ext4', '-d', guest.rootTree, join(bench.folder, 'root')], { stdio: 'inherit' });
-  assert.deepEqual(await once(mke2fs, 'exit'), [0, null]);
+  await bench.image('root', 32 * 1024 * 1024, guest.rootTree);
+  await bench.image('data', 8 * 1024 * 1024);
   const run = join(bench.folder, 'run');
   const description = { name: 'web01', kernel: guest.kernel, ramdisk: guest.ramdisk, memory: '256M', root: '/dev/xvda ro', cmdline: 'quiet xvd.write=hello', console: join(bench.folder, 'log'), disks: [] };
   const root = plugOf(17, '/dev/xvda', 51712, await bench.serve('root', 'web01/xvda@17'));

@@ -6,7 +6,7 @@ import type { DomainDescription, Generation } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
 import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervisor.ts';
 import { chooseAccelerator } from './accelerator.ts';
-import { knows, pluggedIn, plugInto, unplugFrom } from './disks.ts';
+import { knows, pluggedIn, plugInto, unplugFrom, usualLetGoMs } from './disks.ts';
 import { isStarted, killDomain, listFolders, livingPid, makeFolder, markStarted, removeFolder, waitGone, domainFolder } from './domain-folder.ts';
 import type { DomainFolder } from './domain-folder.ts';
 import { machineArguments } from './machine.ts';
@@ -21,6 +21,8 @@ export type QemuOptions = {
   readonly log: (message: string) => void;
   /** How long a guest may take to power itself off; under emulation that can be a minute. */
   readonly powerOffMs?: number;
+  /** How long a guest may take to let go of a disk. */
+  readonly letGoMs?: number;
 };
 
 /** A guest that has only begun to boot does not hear the button yet: it is pressed again. */
@@ -69,7 +71,7 @@ class Qemu implements Hypervisor {
       if (pid === null) continue;
       try {
         const qmp = await this.#qmp(folder);
-        if (await knows(qmp, generation)) await unplugFrom(qmp, generation, force);
+        if (await knows(qmp, generation)) await unplugFrom(qmp, generation, { force, letGoMs: this.#options.letGoMs ?? usualLetGoMs });
       } catch (error) {
         if (!(await waitGone(folder, pid, 1_000))) throw error;
       }
@@ -163,7 +165,8 @@ class Qemu implements Hypervisor {
       await this.#options.programs.run('qemu-system-x86_64', args);
     } catch (error) {
       if (!(error instanceof XvdError) || error.code !== 'PROGRAM_FAILED') throw error;
-      const said = String(error.details['stderr'] ?? '').trim() || error.message;
+      const { stderr } = error.details;
+      const said = (typeof stderr === 'string' ? stderr.trim() : '') || error.message;
       throw new XvdError('HYPERVISOR_FAILED', `QEMU does not start: ${said.replaceAll(/^qemu-system-\S+: /gm, '')}`, { cause: error });
     }
   }

@@ -32,7 +32,7 @@ test('decodeQmp() reads the same however the bytes are cut', () => {
       let rest = qmpStart;
       const messages: QmpMessage[] = [];
       let from = 0;
-      for (const place of [...places.sort((a, b) => a - b), whole.length]) {
+      for (const place of [...places.toSorted((a, b) => a - b), whole.length]) {
         const step = decodeQmp(rest, whole.subarray(from, place));
         rest = step.rest;
         messages.push(...step.messages);

@@ -42,8 +42,13 @@ function messageOfLine(line: string): QmpMessage {
   if ('QMP' in value) return { kind: 'greeting' };
   if (typeof value['event'] === 'string') return { kind: 'event', event: value['event'], data: isObject(value['data']) ? value['data'] : {} };
   if ('return' in value) return { kind: 'answer', id, value: value['return'] ?? null };
-  if (isObject(value['error'])) return { kind: 'failure', id, reason: String(value['error']['desc'] ?? value['error']['class'] ?? 'no reason given') };
+  if (isObject(value['error'])) return { kind: 'failure', id, reason: reasonOf(value['error']) };
   return { kind: 'malformed', reason: `an object of no known kind: ${line.slice(0, 200)}` };
+}
+
+function reasonOf(error: QmpObject): string {
+  const reason = error['desc'] ?? error['class'];
+  return typeof reason === 'string' ? reason : 'no reason given';
 }
 
 function parsed(line: string): QmpValue {
