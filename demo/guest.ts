@@ -22,8 +22,9 @@ export async function ensureGuest(say: (line: string) => void = () => undefined)
   const building = `${folder}.${randomUUID().slice(0, 8)}`;
   try {
     await build(building, say);
-    await rename(building, folder).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // else another process was first
+    await rename(building, folder).catch(async (error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error; // else another process was first
     });
     return guest;
   } finally {

@@ -40,8 +40,9 @@ export async function ensureImage(say: (line: string) => void): Promise<LabImage
   const building = `${folder}.${randomUUID().slice(0, 8)}`;
   try {
     await build(building, say);
-    await rename(building, folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // else another process was first
+    await rename(building, folder).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error; // else another process was first
     });
     return image;
   } finally {

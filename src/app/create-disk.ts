@@ -49,8 +49,8 @@ export async function createDisk(system: CatalogSystem, options: CreateOptions, 
   await reapWorkers(system);
   try {
     const { disk, made } = await change(system, 'create', async (tx) => {
-      const disk = await record(tx, request);
-      return { disk, made: diskInfo(disk, [], tx) };
+      const recorded = await record(tx, request);
+      return { disk: recorded, made: diskInfo(recorded, [], tx) };
     });
     if (!disk.preparing) return { ...made, changed: true, warnings };
     await prepareDisk(system, disk.id, work);

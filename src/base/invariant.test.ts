@@ -10,5 +10,8 @@ test('invariant() passes what holds and throws what does not, by name', () => {
 });
 
 test('unreachable() shows the value that should not have been', () => {
-  assert.throws(() => unreachable({ kind: 'new' } as never), (error) => error instanceof InvariantError && error.message.includes('"new"'));
+  assert.throws(
+    () => unreachable({ kind: 'new' } as never),
+    (error) => error instanceof InvariantError && error.message.includes('"new"'),
+  );
 });

@@ -13,7 +13,6 @@ export type Extents = Unit<'extents'>;
 export type WallMs = Unit<'wallMs'>;
 
 export const SECTOR_BYTES = 512;
-export const KIB = 1024;
 export const MIB = 1024 * 1024;
 export const GIB = 1024 * MIB;
 

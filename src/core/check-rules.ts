@@ -43,7 +43,7 @@ function checkDevice(device: PoolDevice, claims: Claim[]): Problem[] {
   const problems: Problem[] = [];
   let next = 0;
   let before = 'the start';
-  for (const { run, owner } of claims.sort((a, b) => a.run.firstExtent - b.run.firstExtent)) {
+  for (const { run, owner } of claims.toSorted((a, b) => a.run.firstExtent - b.run.firstExtent)) {
     if (run.firstExtent < next) problems.push({ code: 'EXTENT_OWNED_TWICE', message: `extent ${run.firstExtent} of ${device.path} belongs to ${before} and to ${owner}` });
     if (run.firstExtent > next) problems.push(lost(device, next, run.firstExtent));
     if (run.count <= 0) problems.push({ code: 'RUN_EMPTY', message: `${owner} has a run of ${run.count} extents on ${device.path}` });

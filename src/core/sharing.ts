@@ -39,7 +39,7 @@ const end = (range: SectorRange): number => range.startSector + range.sectors;
 function sweep(news: readonly SectorRange[], olds: readonly Old[], met: Map<SectorUser, SectorRange>): void {
   if (news.length === 0 || olds.length === 0) return;
   const spaces = new Map<string, { starts: number[]; ends: number[] }>();
-  for (const range of [...news].sort((a, b) => a.startSector - b.startSector)) {
+  for (const range of news.toSorted((a, b) => a.startSector - b.startSector)) {
     if (range.sectors === 0) continue;
     const space = spaces.get(range.space) ?? { starts: [], ends: [] };
     spaces.set(range.space, space);

@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts';
 import { Images } from './images.ts';
 import { readDevices } from './device-cache.ts';
 import type { DeviceCache, Devices } from './device-cache.ts';
-import type { Row, Value } from './rows.ts';
+import type { Row } from './rows.ts';
 
 export type Meta = {
   catalog_id: string;
@@ -152,7 +152,7 @@ export class Transaction {
     meta.commit_number += 1;
     if (this.#devicesChanged) meta.device_commit = meta.commit_number;
     this.images.store(this.sql, meta.commit_number, meta.next_event);
-    this.sql.run(updateMeta, ...metaNames.map((name) => meta[name] as Value));
+    this.sql.run(updateMeta, ...metaNames.map((name) => meta[name]));
   }
 }
 

@@ -24,8 +24,8 @@ export type InspectOptions = LayerSource & {
 
 export async function inspectPath(options: InspectOptions, given: string): Promise<DeviceFacts> {
   const path = await canonical(options.roots, given);
-  const facts = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    throw asXvdError(error, path);
+  const facts = await stat(path).catch((error: unknown) => {
+    throw asXvdError(error as NodeJS.ErrnoException, path);
   });
   const layers = readLayers(options);
   if (facts.isBlockDevice()) return inspectBlock(options, layers, deviceNumber(facts.rdev), path);
@@ -36,8 +36,8 @@ export async function inspectPath(options: InspectOptions, given: string): Promi
 /** `sda3` is `/dev/sda3`; links are followed. */
 async function canonical(roots: SysRoots, given: string): Promise<string> {
   const path = given.startsWith('/') ? given : `${roots.dev}/${given}`;
-  return realpath(path).catch((error: NodeJS.ErrnoException) => {
-    throw asXvdError(error, path);
+  return realpath(path).catch((error: unknown) => {
+    throw asXvdError(error as NodeJS.ErrnoException, path);
   });
 }
 
