@@ -123,7 +123,9 @@ async function findLine(play: Play): Promise<void> {
 }
 
 async function endLease({ stage }: Play): Promise<void> {
-  stage.say('A lease ends by itself, and those who follow the events hear of it. The disk is expired then, but stays whole until its space is needed, and until then it can be brought back.');
+  stage.say(
+    'A lease ends by itself, and those who follow the events hear of it. The disk is expired then, but stays whole until its space is needed, and until then it can be brought back.',
+  );
   const events = stage.background('xvd', ['events', '--follow']);
   await stage.show('xvd', ['refresh', 'web', '--expires', '2s']);
   stage.say('Two seconds later:');

@@ -18,7 +18,13 @@ const modules = ['virtio_pci', 'virtio_blk', 'button', 'evdev'];
 export async function ensureGuest(say: (line: string) => void = () => undefined): Promise<Guest> {
   const folder = join(checkout, '.cache', `guest-${await contentHash()}`);
   const guest = { kernel: join(folder, 'vmlinuz'), ramdisk: join(folder, 'initrd.cpio'), rootTree: join(folder, 'root') };
-  if (await readFile(join(folder, 'complete')).then(() => true, () => false)) return guest;
+  if (
+    await readFile(join(folder, 'complete')).then(
+      () => true,
+      () => false,
+    )
+  )
+    return guest;
   const building = `${folder}.${randomUUID().slice(0, 8)}`;
   try {
     await build(building, say);
@@ -34,8 +40,11 @@ export async function ensureGuest(say: (line: string) => void = () => undefined)
 
 async function contentHash(): Promise<string> {
   const hash = createHash('sha256');
-  const files = (await readdir(sources, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  for (const path of [import.meta.filename, join(import.meta.dirname, 'ramdisk.ts'), busybox, ...files.toSorted()]) hash.update(path === busybox ? path : path.slice(checkout.length)).update(await readFile(path));
+  const files = (await readdir(sources, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  for (const path of [import.meta.filename, join(import.meta.dirname, 'ramdisk.ts'), busybox, ...files.toSorted()])
+    hash.update(path === busybox ? path : path.slice(checkout.length)).update(await readFile(path));
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -73,7 +73,7 @@ export class Stage implements AsyncDisposable {
 
   /** Looks again and again until `look` gives something. */
   async until<T>(what: string, timeoutMs: number, look: () => Promise<T | null>): Promise<T> {
-    for (const deadline = performance.now() + timeoutMs; ; ) {
+    for (const deadline = performance.now() + timeoutMs; ;) {
       const found = await look();
       if (found !== null) return found;
       if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
@@ -102,7 +102,12 @@ export class Stage implements AsyncDisposable {
   #spawn(command: string, args: readonly string[]): ChildProcess {
     if (this.#ending && args.includes('serve')) throw new Error('the play is over');
     // A session of its own: Ctrl-C reaches the play alone, which then ends things in order.
-    const child = spawn(command === 'xvd' ? xvdPath : command, [...args], { cwd: this.folder, env: this.#environment, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(command === 'xvd' ? xvdPath : command, [...args], {
+      cwd: this.folder,
+      env: this.#environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
     this.#children.add(child);
     child.once('close', () => this.#children.delete(child));
     return child;

@@ -17,25 +17,69 @@ const here = import.meta.dirname;
 /** Debian 12: the cloud kernel can't be domain 0, so it is the general one. */
 const packages = [
   ...['linux-image-amd64', 'xen-hypervisor-4.17-amd64', 'xen-utils-4.17', 'xen-utils-common', 'xenstore-utils'],
-  ...['dmsetup', 'lvm2', 'fdisk', 'gdisk', 'nbd-client', 'e2fsprogs', 'kmod', 'udev', 'util-linux', 'mount', 'fuse3', 'qemu-utils', 'qemu-system-common', 'fio'],
+  ...[
+    'dmsetup',
+    'lvm2',
+    'fdisk',
+    'gdisk',
+    'nbd-client',
+    'e2fsprogs',
+    'kmod',
+    'udev',
+    'util-linux',
+    'mount',
+    'fuse3',
+    'qemu-utils',
+    'qemu-system-common',
+    'fio',
+  ],
   ...['bash', 'coreutils', 'sed', 'grep', 'gawk', 'findutils', 'diffutils', 'hostname', 'tar', 'gzip', 'procps', 'iproute2', 'strace', 'busybox-static'],
   ...['libstdc++6', 'libatomic1'],
 ];
 /** Of some 4,000 modules these, and what they stand on, stay in the image. */
 const rootModules = [
   ...['dm-mod', 'dm-snapshot', 'dm-crypt', 'dm-thin-pool', 'dm-delay', 'dm-flakey', 'nbd', 'loop', 'fuse', 'raid1', 'scsi_debug', 'sd_mod', 'null_blk'],
-  ...['ext4', 'xfs', 'virtio_blk', 'virtio_net', 'xenfs', 'xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xen-privcmd', 'xen-blkback', 'xen-blkfront', 'button', 'evdev'],
+  ...[
+    'ext4',
+    'xfs',
+    'virtio_blk',
+    'virtio_net',
+    'xenfs',
+    'xen-evtchn',
+    'xen-gntdev',
+    'xen-gntalloc',
+    'xen-privcmd',
+    'xen-blkback',
+    'xen-blkfront',
+    'button',
+    'evdev',
+  ],
 ];
 const machineModules = ['virtio_pci', 'virtio_blk', 'ext4'];
 const xenGuestModules = ['xen-blkfront', 'ext4'];
-const unneeded = ['usr/share/doc', 'usr/share/man', 'usr/share/locale', 'usr/share/info', 'usr/share/i18n', 'usr/lib/x86_64-linux-gnu/gconv', 'var/lib/apt', 'var/cache'];
+const unneeded = [
+  'usr/share/doc',
+  'usr/share/man',
+  'usr/share/locale',
+  'usr/share/info',
+  'usr/share/i18n',
+  'usr/lib/x86_64-linux-gnu/gconv',
+  'var/lib/apt',
+  'var/cache',
+];
 
 const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'xvd-lab');
 
 export async function ensureImage(say: (line: string) => void): Promise<LabImage> {
   const folder = join(cacheFolder(), await contentHash());
   const image = { rootDisk: join(folder, 'root.img'), ramdisk: join(folder, 'initrd.cpio'), kernel: join(folder, 'vmlinux'), xen: join(folder, 'xen') };
-  if (await stat(join(folder, 'complete')).then(() => true, () => false)) return image;
+  if (
+    await stat(join(folder, 'complete')).then(
+      () => true,
+      () => false,
+    )
+  )
+    return image;
   await mkdir(cacheFolder(), { recursive: true });
   const building = `${folder}.${randomUUID().slice(0, 8)}`;
   try {
@@ -52,7 +96,13 @@ export async function ensureImage(say: (line: string) => void): Promise<LabImage
 
 async function contentHash(): Promise<string> {
   const hash = createHash('sha256').update(process.version);
-  const sources = [import.meta.filename, join(here, 'kernel.ts'), join(here, 'inside', 'init'), join(here, '..', 'demo', 'guest.ts'), join(here, '..', 'demo', 'ramdisk.ts')];
+  const sources = [
+    import.meta.filename,
+    join(here, 'kernel.ts'),
+    join(here, 'inside', 'init'),
+    join(here, '..', 'demo', 'guest.ts'),
+    join(here, '..', 'demo', 'ramdisk.ts'),
+  ];
   for (const path of sources) hash.update(await readFile(path));
   return hash.digest('hex').slice(0, 16);
 }
@@ -81,10 +131,21 @@ async function build(folder: string, say: (line: string) => void): Promise<void>
 
 /** Unpacked only: no script of a package runs, so it takes neither root nor a running system. */
 async function unpackPackages(tree: string): Promise<void> {
-  const options = ['Acquire::Check-Valid-Until "false"', 'Acquire::Check-Date "false"', 'APT::Install-Recommends "false"'].map((option) => `--aptopt=${option}`);
+  const options = ['Acquire::Check-Valid-Until "false"', 'Acquire::Check-Date "false"', 'APT::Install-Recommends "false"'].map(
+    (option) => `--aptopt=${option}`,
+  );
   const mode = process.getuid?.() === 0 ? 'root' : 'unshare';
   const hook = '/usr/share/mmdebstrap/hooks/merged-usr';
-  await run('mmdebstrap', ['--quiet', `--mode=${mode}`, '--variant=extract', `--hook-dir=${hook}`, ...options, `--include=${packages.join(',')}`, 'bookworm', tree]);
+  await run('mmdebstrap', [
+    '--quiet',
+    `--mode=${mode}`,
+    '--variant=extract',
+    `--hook-dir=${hook}`,
+    ...options,
+    `--include=${packages.join(',')}`,
+    'bookworm',
+    tree,
+  ]);
 }
 
 /** The guest of the demo, with the drivers of Xen: the tests find it in /guest. */
@@ -114,10 +175,37 @@ async function addNode(tree: string): Promise<void> {
 
 /** What the scripts of the packages would have made. */
 async function addAccounts(tree: string): Promise<void> {
-  const groups = ['root:0', 'daemon:1', 'tty:5', 'disk:6', 'lp:7', 'dialout:20', 'cdrom:24', 'floppy:25', 'tape:26', 'audio:29', 'video:44', 'kmem:15', 'input:104', 'sgx:106', 'kvm:105', 'render:107'];
+  const groups = [
+    'root:0',
+    'daemon:1',
+    'tty:5',
+    'disk:6',
+    'lp:7',
+    'dialout:20',
+    'cdrom:24',
+    'floppy:25',
+    'tape:26',
+    'audio:29',
+    'video:44',
+    'kmem:15',
+    'input:104',
+    'sgx:106',
+    'kvm:105',
+    'render:107',
+  ];
   await writeFile(join(tree, 'etc', 'passwd'), 'root:x:0:0:root:/root:/bin/bash\n');
-  await writeFile(join(tree, 'etc', 'group'), groups.map((entry) => entry.replace(':', ':x:')).map((entry) => `${entry}:\n`).join(''));
+  await writeFile(
+    join(tree, 'etc', 'group'),
+    groups
+      .map((entry) => entry.replace(':', ':x:'))
+      .map((entry) => `${entry}:\n`)
+      .join(''),
+  );
   await rm(join(tree, 'etc', 'mtab'), { force: true });
   await symlink('/proc/mounts', join(tree, 'etc', 'mtab'));
-  for (const [link, file] of [['awk', 'gawk'], ['sh', 'bash']] as const) await symlink(file, join(tree, 'usr', 'bin', link)).catch(() => undefined);
+  for (const [link, file] of [
+    ['awk', 'gawk'],
+    ['sh', 'bash'],
+  ] as const)
+    await symlink(file, join(tree, 'usr', 'bin', link)).catch(() => undefined);
 }

@@ -41,7 +41,10 @@ export async function runsUnder(programs: Programs, accelerator: Accelerator): P
   const folder = await mkdtemp(join(tmpdir(), 'xvd-kvm-'));
   try {
     await writeFile(join(folder, 'firmware'), firmware());
-    const { status } = await programs.run('qemu-system-x86_64', probeArguments(accelerator, join(folder, 'firmware')), { timeoutMs: probeMs, okStatus: [ranStatus] });
+    const { status } = await programs.run('qemu-system-x86_64', probeArguments(accelerator, join(folder, 'firmware')), {
+      timeoutMs: probeMs,
+      okStatus: [ranStatus],
+    });
     return status === ranStatus;
   } catch (error) {
     if (error instanceof XvdError && error.code === 'PROGRAM_FAILED') return false;
@@ -59,6 +62,20 @@ function firmware(): Uint8Array {
 }
 
 const probeArguments = (accelerator: Accelerator, path: string): readonly string[] => [
-  ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-machine', 'pc', '-accel', accelerator, '-cpu', processorModel(accelerator), '-m', '2M'],
+  ...[
+    '-nodefaults',
+    '-no-user-config',
+    '-display',
+    'none',
+    '-no-reboot',
+    '-machine',
+    'pc',
+    '-accel',
+    accelerator,
+    '-cpu',
+    processorModel(accelerator),
+    '-m',
+    '2M',
+  ],
   ...['-bios', path, '-device', 'isa-debug-exit,iobase=0xf4,iosize=0x1'],
 ];

@@ -45,11 +45,17 @@ export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
 }
 
 /** Asks the guest to let go. One that does not is VBD_BUSY; with force its device then stands on a node that fails every request. */
-export async function unplugFrom(qmp: QmpConnection, generation: Generation, { force, letGoMs }: { readonly force: boolean; readonly letGoMs: number }): Promise<void> {
+export async function unplugFrom(
+  qmp: QmpConnection,
+  generation: Generation,
+  { force, letGoMs }: { readonly force: boolean; readonly letGoMs: number },
+): Promise<void> {
   const device = deviceOf(await devices(qmp), generation);
   if (device !== undefined && !(await askToLetGo(qmp, device, force ? Math.min(letGoMs, forcedLetGoMs) : letGoMs))) {
     if (!force) {
-      throw new XvdError('VBD_BUSY', `the guest does not let go of ${device}: it may not have come up, or not know hot-plugging`, { fix: 'Unmount it in the guest and try again, stop the domain, or use --force to pull it away.' });
+      throw new XvdError('VBD_BUSY', `the guest does not let go of ${device}: it may not have come up, or not know hot-plugging`, {
+        fix: 'Unmount it in the guest and try again, stop the domain, or use --force to pull it away.',
+      });
     }
     await standOnNothing(qmp, generation, device);
   }

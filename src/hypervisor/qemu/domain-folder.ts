@@ -22,13 +22,18 @@ export function domainFolder(runFolder: string, name: string): DomainFolder {
 /** Makes the folder; false when the domain has one already. */
 export async function makeFolder(folder: DomainFolder): Promise<boolean> {
   if (Buffer.byteLength(folder.consoleSocket) > socketPathBytes) {
-    throw new XvdError('VALUE_INVALID', `the path of a socket would be too long: ${folder.consoleSocket}`, { fix: 'Give the domain a shorter name, or set XVD_RUN to a shorter path.' });
+    throw new XvdError('VALUE_INVALID', `the path of a socket would be too long: ${folder.consoleSocket}`, {
+      fix: 'Give the domain a shorter name, or set XVD_RUN to a shorter path.',
+    });
   }
   await mkdir(join(folder.path, '..'), { recursive: true, mode: 0o700 });
-  return mkdir(folder.path, { mode: 0o700 }).then(() => true, (error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  });
+  return mkdir(folder.path, { mode: 0o700 }).then(
+    () => true,
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    },
+  );
 }
 
 export const removeFolder = (folder: DomainFolder): Promise<void> => rm(folder.path, { recursive: true, force: true });
@@ -38,7 +43,11 @@ export async function markStarted(folder: DomainFolder): Promise<number> {
   await writeFile(folder.startedMark, pid);
   return Number(pid);
 }
-export const isStarted = (folder: DomainFolder): Promise<boolean> => readFile(folder.startedMark).then(() => true, () => false);
+export const isStarted = (folder: DomainFolder): Promise<boolean> =>
+  readFile(folder.startedMark).then(
+    () => true,
+    () => false,
+  );
 
 export async function listFolders(runFolder: string): Promise<readonly DomainFolder[]> {
   const names = await readdir(join(runFolder, 'domains')).catch(() => []);
@@ -58,7 +67,7 @@ async function isAlive(folder: DomainFolder, pid: number): Promise<boolean> {
 
 /** Node has no pidfd, so its end is looked for: a process whose command line is gone has closed all that it had open. */
 export async function waitGone(folder: DomainFolder, pid: number, timeoutMs: number = limits.fenceMs): Promise<boolean> {
-  for (const until = performance.now() + timeoutMs; await isAlive(folder, pid); ) {
+  for (const until = performance.now() + timeoutMs; await isAlive(folder, pid);) {
     if (performance.now() > until) return false;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

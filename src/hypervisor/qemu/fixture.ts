@@ -29,12 +29,17 @@ export class Bench implements AsyncDisposable {
   }
   async serve(image: string, exportName: string): Promise<Endpoint> {
     const socketPath = join(this.folder, `${image}.nbd`);
-    const server = spawn('qemu-nbd', ['-f', 'raw', '-k', socketPath, '-x', exportName, '-t', '-e', '4', '--fork', join(this.folder, image), '--pid-file', `${socketPath}.pid`], { stdio: 'ignore' });
+    const server = spawn(
+      'qemu-nbd',
+      ['-f', 'raw', '-k', socketPath, '-x', exportName, '-t', '-e', '4', '--fork', join(this.folder, image), '--pid-file', `${socketPath}.pid`],
+      { stdio: 'ignore' },
+    );
     await once(server, 'exit'); // --fork: it returns when it listens
     return { kind: 'nbd', uri: `nbd+unix:///${exportName}?socket=${socketPath}`, socketPath, exportName };
   }
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const file of (await readdir(this.folder)).filter((name) => name.endsWith('.nbd.pid'))) process.kill(Number(await readFile(join(this.folder, file), 'utf8')));
+    for (const file of (await readdir(this.folder)).filter((name) => name.endsWith('.nbd.pid')))
+      process.kill(Number(await readFile(join(this.folder, file), 'utf8')));
     await rm(this.folder, { recursive: true, force: true });
   }
 }
@@ -61,4 +66,3 @@ export class Console implements Disposable {
     this.#socket.destroy();
   }
 }
-

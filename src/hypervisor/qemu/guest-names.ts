@@ -13,7 +13,10 @@ export function guestNames(disks: readonly { readonly target: string; readonly v
 
 /** The kernel's arguments with the targets of `root=` and `resume=` as the guest sees them; a partition of a disk keeps its number. */
 export function rewriteRoot(commandLine: string, names: ReadonlyMap<string, string>): string {
-  return commandLine.split(' ').map((word) => word.replace(/^(root|resume)=(\S+)$/, (_, key: string, device: string) => `${key}=${guestDevice(device, names)}`)).join(' ');
+  return commandLine
+    .split(' ')
+    .map((word) => word.replace(/^(root|resume)=(\S+)$/, (_, key: string, device: string) => `${key}=${guestDevice(device, names)}`))
+    .join(' ');
 }
 
 function guestDevice(device: string, names: ReadonlyMap<string, string>): string {

@@ -9,7 +9,14 @@ const nbd = { kind: 'nbd', uri: 'nbd+unix:///a', socketPath: '/a,b', exportName:
 
 test('guestNames() gives names in the order of the numbers', () => {
   const names = guestNames([disk('/dev/xvdb', 51728), disk('/dev/xvda', 51712), disk('/dev/sda', 2048)]);
-  assert.deepEqual([...names], [['/dev/sda', '/dev/vda'], ['/dev/xvda', '/dev/vdb'], ['/dev/xvdb', '/dev/vdc']]);
+  assert.deepEqual(
+    [...names],
+    [
+      ['/dev/sda', '/dev/vda'],
+      ['/dev/xvda', '/dev/vdb'],
+      ['/dev/xvdb', '/dev/vdc'],
+    ],
+  );
 });
 
 test('rewriteRoot() rewrites a target, a partition of it, and nothing else', () => {
@@ -54,10 +61,16 @@ test('deviceOptions() carries the serial number and reports errors to the guest'
 
 test('deviceAt() and deviceOf() find a device by target and by generation', () => {
   const names = ['net0', 'vbd1.xvda', 'vbd17.xvdaa'];
-  assert.deepEqual([deviceAt(names, '/dev/xvda'), deviceAt(names, '/dev/xvdb'), deviceOf(names, 17), deviceOf(names, 7)], ['vbd1.xvda', undefined, 'vbd17.xvdaa', undefined]);
+  assert.deepEqual(
+    [deviceAt(names, '/dev/xvda'), deviceAt(names, '/dev/xvdb'), deviceOf(names, 17), deviceOf(names, 7)],
+    ['vbd1.xvda', undefined, 'vbd17.xvdaa', undefined],
+  );
 });
 
 test('freeSlot() takes the lowest, and refuses when the bus is full', () => {
   assert.equal(freeSlot(new Set([3, 4, 6])), 5);
-  assert.throws(() => freeSlot(new Set(Array.from({ length: 32 }, (_, slot) => slot))), (error) => error instanceof XvdError && error.code === 'LIMIT_REACHED');
+  assert.throws(
+    () => freeSlot(new Set(Array.from({ length: 32 }, (_, slot) => slot))),
+    (error) => error instanceof XvdError && error.code === 'LIMIT_REACHED',
+  );
 });

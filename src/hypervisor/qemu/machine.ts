@@ -68,11 +68,14 @@ function networkArguments({ network }: DomainDescription): readonly string[] {
 
 /** The node of a VBD has its generation in its name, its device the target too: what QEMU lists tells which VBDs it has, and where. */
 export const nodeName = (generation: Generation): string => `vbd${generation}`;
-export const deviceName = ({ generation, target }: { readonly generation: Generation; readonly target: string }): string => `${nodeName(generation)}.${targetName(target)}`;
+export const deviceName = ({ generation, target }: { readonly generation: Generation; readonly target: string }): string =>
+  `${nodeName(generation)}.${targetName(target)}`;
 const targetName = (target: string): string => target.replace(/^\/dev\//, '').replaceAll('/', '_');
 /** Of the names of devices the one at that target, or the one of that generation. */
-export const deviceAt = (names: Iterable<string>, target: string): string | undefined => [...names].find((name) => /^vbd\d+\./.test(name) && name.endsWith(`.${targetName(target)}`));
-export const deviceOf = (names: Iterable<string>, generation: Generation): string | undefined => [...names].find((name) => name.startsWith(`${nodeName(generation)}.`));
+export const deviceAt = (names: Iterable<string>, target: string): string | undefined =>
+  [...names].find((name) => /^vbd\d+\./.test(name) && name.endsWith(`.${targetName(target)}`));
+export const deviceOf = (names: Iterable<string>, generation: Generation): string | undefined =>
+  [...names].find((name) => name.startsWith(`${nodeName(generation)}.`));
 export const generationOfNode = (name: string): Generation | null => (/^vbd[1-9]\d*$/.test(name) ? Number(name.slice(3)) : null);
 
 /** Requests wait that long for a connection process that is being replaced; then the guest gets an error. */
@@ -87,7 +90,16 @@ export function nodeOptions(disk: { readonly generation: Generation; readonly mo
 
 /** Errors go to the guest: a guest that is paused on “no space” instead would hang without a word. */
 export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial'>, slot: number): QmpObject {
-  return { driver: 'virtio-blk-pci', id: deviceName(disk), drive: nodeName(disk.generation), serial: disk.serial.slice(0, 20), bus: 'pci.0', addr: `0x${slot.toString(16)}`, rerror: 'report', werror: 'report' };
+  return {
+    driver: 'virtio-blk-pci',
+    id: deviceName(disk),
+    drive: nodeName(disk.generation),
+    serial: disk.serial.slice(0, 20),
+    bus: 'pci.0',
+    addr: `0x${slot.toString(16)}`,
+    rerror: 'report',
+    werror: 'report',
+  };
 }
 
 export function freeSlot(taken: ReadonlySet<number>): number {

@@ -27,7 +27,15 @@ const programs: Programs = {
 };
 const guest = await ensureGuest();
 await bench.image('root', 32 * 1024 * 1024, guest.rootTree);
-const root = { generation: 1, domain: 'web01', target: '/dev/xvda', vdev: 51712, mode: 'w', serial: 'vd-1', endpoint: await bench.serve('root', 'root') } as const;
+const root = {
+  generation: 1,
+  domain: 'web01',
+  target: '/dev/xvda',
+  vdev: 51712,
+  mode: 'w',
+  serial: 'vd-1',
+  endpoint: await bench.serve('root', 'root'),
+} as const;
 
 after(async () => {
   await using qemu = openQemu({ runFolder, programs, log });

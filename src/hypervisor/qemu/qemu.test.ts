@@ -12,9 +12,20 @@ import { openQemu } from './qemu.ts';
 
 const programs = openPrograms({ searchPath: process.env['PATH'] ?? '' });
 const log = (): void => undefined;
-const code = (wanted: string) => (error: unknown): boolean => error instanceof XvdError && error.code === wanted;
+const code =
+  (wanted: string) =>
+  (error: unknown): boolean =>
+    error instanceof XvdError && error.code === wanted;
 
-const plugOf = (generation: number, target: string, vdev: number, endpoint: Endpoint): Plug => ({ generation, domain: 'web01', target, vdev, mode: 'w', serial: `vd-${generation}`, endpoint });
+const plugOf = (generation: number, target: string, vdev: number, endpoint: Endpoint): Plug => ({
+  generation,
+  domain: 'web01',
+  target,
+  vdev,
+  mode: 'w',
+  serial: `vd-${generation}`,
+  endpoint,
+});
 
 test('a guest boots from its disk, takes and drops another while it runs, survives a new daemon, and powers off when asked', { timeout: 240_000 }, async () => {
   const guest = await ensureGuest();
@@ -22,7 +33,16 @@ test('a guest boots from its disk, takes and drops another while it runs, surviv
   await bench.image('root', 32 * 1024 * 1024, guest.rootTree);
   await bench.image('data', 8 * 1024 * 1024);
   const run = join(bench.folder, 'run');
-  const description = { name: 'web01', kernel: guest.kernel, ramdisk: guest.ramdisk, memory: '256M', root: '/dev/xvda ro', cmdline: 'quiet xvd.write=hello', console: join(bench.folder, 'log'), disks: [] };
+  const description = {
+    name: 'web01',
+    kernel: guest.kernel,
+    ramdisk: guest.ramdisk,
+    memory: '256M',
+    root: '/dev/xvda ro',
+    cmdline: 'quiet xvd.write=hello',
+    console: join(bench.folder, 'log'),
+    disks: [],
+  };
   const root = plugOf(17, '/dev/xvda', 51712, await bench.serve('root', 'web01/xvda@17'));
   const data = plugOf(18, '/dev/xvdb', 51728, await bench.serve('data', 'web01/xvdb@18'));
   const ends: string[] = [];

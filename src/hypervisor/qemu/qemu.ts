@@ -79,7 +79,9 @@ class Qemu implements Hypervisor {
   }
 
   async plugged(): Promise<readonly Generation[]> {
-    const each = await Promise.all((await listFolders(this.#options.runFolder)).map(async (folder) => ((await livingPid(folder)) === null ? [] : pluggedIn(await this.#qmp(folder)))));
+    const each = await Promise.all(
+      (await listFolders(this.#options.runFolder)).map(async (folder) => ((await livingPid(folder)) === null ? [] : pluggedIn(await this.#qmp(folder)))),
+    );
     return each.flat();
   }
 
@@ -137,7 +139,14 @@ class Qemu implements Hypervisor {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#watchers.clear();
-    await Promise.all([...this.#connections.values()].map((connection) => connection.then((qmp) => qmp[Symbol.dispose](), () => undefined)));
+    await Promise.all(
+      [...this.#connections.values()].map((connection) =>
+        connection.then(
+          (qmp) => qmp[Symbol.dispose](),
+          () => undefined,
+        ),
+      ),
+    );
   }
 
   async #factsOf(folder: DomainFolder): Promise<DomainFacts | null> {
@@ -147,7 +156,10 @@ class Qemu implements Hypervisor {
   }
 
   async #stateOf(folder: DomainFolder): Promise<DomainFacts['state']> {
-    const status = await this.#qmp(folder).then((qmp) => qmp.execute('query-status'), () => null);
+    const status = await this.#qmp(folder).then(
+      (qmp) => qmp.execute('query-status'),
+      () => null,
+    );
     const word = isObject(status) ? status['status'] : 'running'; // a QEMU that does not answer still runs its guest
     if (word === 'paused' || word === 'suspended') return word;
     if (word === 'prelaunch') return 'starting';
@@ -199,7 +211,9 @@ class Qemu implements Hypervisor {
     const timer = setInterval(press, pressAgainMs);
     try {
       await limited(qmp.closed, powerOffMs, () => {
-        return new XvdError('HYPERVISOR_FAILED', `domain ${folder.name} does not power itself off within ${powerOffMs / 1000} s`, { fix: 'Shut it down from inside, or use --force to end it at once.' });
+        return new XvdError('HYPERVISOR_FAILED', `domain ${folder.name} does not power itself off within ${powerOffMs / 1000} s`, {
+          fix: 'Shut it down from inside, or use --force to end it at once.',
+        });
       });
     } finally {
       clearInterval(timer);
@@ -210,7 +224,9 @@ class Qemu implements Hypervisor {
   async #tearDown(folder: DomainFolder): Promise<void> {
     const pid = await livingPid(folder);
     if (pid !== null) {
-      await this.#qmp(folder).then((qmp) => qmp.execute('quit', {}, 3_000)).catch(() => undefined);
+      await this.#qmp(folder)
+        .then((qmp) => qmp.execute('quit', {}, 3_000))
+        .catch(() => undefined);
       if (!(await waitGone(folder, pid, 3_000))) await killDomain(folder);
     }
     await removeFolder(folder);
@@ -225,7 +241,10 @@ class Qemu implements Hypervisor {
   /** Waits for the end of a guest and tells it. A connection may end while its guest goes on: then another is made. */
   async #untilEnd(folder: DomainFolder, pid: number): Promise<void> {
     while (!this.#closed) {
-      const connected = await this.#qmp(folder).then((qmp) => qmp.closed.then(() => true), () => false);
+      const connected = await this.#qmp(folder).then(
+        (qmp) => qmp.closed.then(() => true),
+        () => false,
+      );
       if (this.#closed) return;
       if (!(await waitGone(folder, pid, connected ? 1_000 : 5_000))) continue;
       await removeFolder(folder);
