@@ -17,9 +17,17 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MS_SYNC = 4;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MSG_DONTWAIT = 0x40;
 /** Wait before, write, wait after. */
 const SYNC_FILE_RANGE_ALL = 7;
+/** LOCK_EX | LOCK_NB */
+const LOCK_EX_NB = 6;
+/** struct timex has 208 bytes on 64-bit Linux; modes = 0 asks only. */
+const TIMEX_BYTES = 256;
+const SYS_IO_SETUP = 206;
+const SYS_IO_SUBMIT = 209;
+const SYS_IO_GETEVENTS = 208;
 const SYS_CACHESTAT = 451;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
@@ -52,16 +60,32 @@ export type Syscalls = {
   /** The same open file as descriptor `fd` of the process; a descriptor, or -errno. */
   pidfdGetfd(pidfd: number, fd: number): number;
   ioctl(fd: number, request: number, argument: number): number;
+  /** A lock on the open file, without waiting, until its last descriptor is closed; 0 or -errno (-11: another has it). */
+  lockExclusive(fd: number): number;
+  /** State of the kernel's clock (adjtimex(2): 5 = not synchronised), or -errno. */
+  clockState(): number;
   /** Memory shared with every process that maps the file; `length` bytes from its start. null when it can't be had. */
   mapShared(fd: number, length: number): ArrayBuffer | null;
+  /** Reads in flight, for direct I/O (x86-64 only; null elsewhere). */
+  openReadQueue(slots: number, slotBytes: number): ReadQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
+};
+
+/** Slots of aligned memory that the kernel fills by itself. Reads only: a write in flight could outlive the proof that its process is gone. */
+export type ReadQueue = {
+  readonly memory: Uint8Array;
+  /** Begins to read into a slot; 0 or -errno. */
+  begin(slot: number, fd: number, offset: number, length: number): number;
+  /** Waits for at least one; calls back with each finished slot and the bytes it got (or -errno). */
+  wait(finished: (slot: number, result: number) => void): void;
 };
 
 type Foreign = (...args: unknown[]) => number;
 type Koffi = {
   load(path: string): { func(signature: string): Foreign & ((...args: unknown[]) => unknown) };
   errno(): number;
+  address(pointer: unknown): bigint;
   view(pointer: unknown, length: number): ArrayBuffer;
 };
 
@@ -91,6 +115,8 @@ function bind(koffi: Koffi): Syscalls {
   const cachestat = libc.func('long syscall(long number, int fd, _In_ uint64_t *range, _Out_ uint64_t *stat, uint32_t flags)');
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
   const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
+  const flock = libc.func('int flock(int fd, int operation)');
+  const adjtimex = libc.func('int adjtimex(_Inout_ uint8_t *timex)');
   const answer = (result: number): number => (result < 0 ? -koffi.errno() : result);
   const map = (fd: number, length: number, protection: number, flags: number, offset: number): unknown => {
     const at = (mmap as (...args: unknown[]) => unknown)(null, length, protection, flags, fd, offset);
@@ -131,14 +157,54 @@ function bind(koffi: Koffi): Syscalls {
     pidfdOpen: (pid) => answer(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
     pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
     ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
+    lockExclusive: (fd) => answer(flock(fd, LOCK_EX_NB)),
+    clockState: () => answer(adjtimex(new Uint8Array(TIMEX_BYTES))),
     mapShared(fd, length) {
       const at = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
       return at === null ? null : koffi.view(at, length);
     },
+    openReadQueue(slots, slotBytes) {
+      const at = process.arch === 'x64' ? map(-1, 4096 + slots * slotBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, 0) : null;
+      return at === null ? null : openReadQueue(libc, koffi, at, slots, slotBytes);
+    },
     alignedMemory(length) {
-      const MAP_PRIVATE_ANONYMOUS = 0x22;
       const at = map(-1, length, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, 0);
       return at === null ? null : new Uint8Array(koffi.view(at, length));
+    },
+  };
+}
+
+/** Linux AIO: the first page has the control block of each submission and the events, the rest are the slots. */
+function openReadQueue(libc: ReturnType<Koffi['load']>, koffi: Koffi, at: unknown, slots: number, slotBytes: number): ReadQueue | null {
+  const setup = libc.func('long syscall(long number, uint32_t events, uint64_t *context)');
+  const call = libc.func('long syscall(long number, uint64_t context, int64_t a, uint64_t b, uint64_t c, uint64_t d)');
+  const base = koffi.address(at);
+  const words = new DataView(koffi.view(at, 4096));
+  const [CONTEXT, POINTER, BLOCK, EVENTS] = [0, 8, 64, 256];
+  if (setup(SYS_IO_SETUP, slots, at) < 0) return null;
+  const context = words.getBigUint64(CONTEXT, true);
+  const eventsAtOnce = Math.min(slots, 64);
+  words.setBigUint64(POINTER, base + BigInt(BLOCK), true);
+  return {
+    memory: new Uint8Array(koffi.view(at, 4096 + slots * slotBytes)).subarray(4096),
+    begin(slot, fd, offset, length) {
+      // struct iocb: data, key and flags, opcode (0 = pread), priority, fd, buffer, bytes, offset.
+      words.setBigUint64(BLOCK, BigInt(slot), true);
+      words.setBigUint64(BLOCK + 8, 0n, true);
+      words.setUint32(BLOCK + 16, 0, true);
+      words.setUint32(BLOCK + 20, fd, true);
+      words.setBigUint64(BLOCK + 24, base + BigInt(4096 + slot * slotBytes), true);
+      words.setBigUint64(BLOCK + 32, BigInt(length), true);
+      words.setBigInt64(BLOCK + 40, BigInt(offset), true);
+      const result = call(SYS_IO_SUBMIT, context, 1, base + BigInt(POINTER), 0, 0);
+      return result === 1 ? 0 : -koffi.errno();
+    },
+    wait(finished) {
+      const count = Number(call(SYS_IO_GETEVENTS, context, 1, eventsAtOnce, base + BigInt(EVENTS), 0));
+      for (let index = 0; index < count; index += 1) {
+        const event = EVENTS + 32 * index;
+        finished(Number(words.getBigUint64(event, true)), Number(words.getBigInt64(event + 16, true)));
+      }
     },
   };
 }

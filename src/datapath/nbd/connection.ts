@@ -8,6 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
+import { makeDirectReads, READ_SLOT_BYTES, READ_SLOTS } from './direct-reads.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
 import { serveRequests, socketOf } from './serve-requests.ts';
@@ -46,7 +47,9 @@ function main(folder: string): void {
   if (agreed === null) return;
   const { structured, contexts } = agreed.negotiated;
   const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
-  serveRequests({ socket, io, page, served, structured, contexts }, agreed.rest);
+  const queue = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(READ_SLOTS, READ_SLOT_BYTES) ?? null);
+  const ahead = queue === null ? null : makeDirectReads(queue, (offset, length) => io.placeOf(offset, length));
+  serveRequests({ socket, io, ahead, page, served, structured, contexts }, agreed.rest);
 }
 
 /** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { limitRate, makeRateClock } from './limit-rate.ts';
 import type { VbdIo } from './vbd-io.ts';
 
-const idle: VbdIo = { read: () => {}, write: () => {}, zero: () => true, flush: () => {}, expect: () => {}, status: () => [] };
+const idle: VbdIo = { read: () => {}, write: () => {}, zero: () => true, flush: () => {}, expect: () => {}, placeOf: () => null, status: () => [] };
 
 /** Two connections over one clock; sleeping moves the time. */
 function twoConnections(rate: Parameters<typeof limitRate>[1]): { ios: readonly VbdIo[]; passedMs: () => number } {

@@ -161,3 +161,36 @@ test('garbage ends the connection and nothing else', async (t) => {
   await closed;
   assert.match((await run('nbdinfo', ['--size', here.uri])).stdout, /\d+/);
 });
+
+test('direct I/O on a block device: fio writes and verifies, requests below the block size are refused', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
+  const file = join(folder, 'drive');
+  writeFileSync(file, Buffer.alloc(16 * MIB, 0xee));
+  const device = (await run('losetup', ['--find', '--show', '--direct-io=on', file])).stdout.trim();
+  const dataPath = openPath(folder);
+  t.after(async () => {
+    await dataPath.close(18);
+    await dataPath[Symbol.asyncDispose]();
+    await run('losetup', ['--detach', device]);
+    rmSync(folder, { recursive: true });
+  });
+  const segment = (offset: number, length: number) => ({ deviceIndex: 0, offsetBytes: bytes(offset * MIB), lengthBytes: bytes(length * MIB) });
+  const endpoint = await dataPath.open({
+    generation: 18,
+    exportName: 'web01/xvda@18',
+    mode: 'w',
+    sizeBytes: bytes(12 * MIB),
+    blockBytes: 512,
+    cache: 'none',
+    devices: [{ path: device, kind: 'block', identity: { kind: 'path', path: device }, sizeBytes: bytes(16 * MIB) }],
+    segments: [segment(9, 4), segment(1, 8)],
+  });
+  assert.ok(endpoint.kind === 'nbd');
+  const job = ['--name=v', '--ioengine=nbd', `--uri=${endpoint.uri}`, '--rw=randwrite', '--bsrange=512-512k', '--size=12M', '--iodepth=32', '--verify=crc32c', '--do_verify=1', '--output-format=terse'];
+  await run('fio', job, { cwd: tmpdir() });
+  await run('nbdcopy', [endpoint.uri, join(folder, 'back')]);
+  const held = readFileSync(file);
+  assert.deepEqual(readFileSync(join(folder, 'back')), Buffer.concat([held.subarray(9 * MIB, 13 * MIB), held.subarray(MIB, 9 * MIB)]));
+  const info = JSON.parse((await run('nbdinfo', ['--json', endpoint.uri])).stdout) as { exports: Record<string, unknown>[] };
+  assert.equal(info.exports[0]?.['block_size_minimum'], 512);
+});

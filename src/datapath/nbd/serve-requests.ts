@@ -7,6 +7,7 @@ import type { Syscalls } from '../../host/syscalls.ts';
 import { STATUS_EXTENTS } from './block-status.ts';
 import { makeColdness } from './coldness.ts';
 import type { Coldness } from './coldness.ts';
+import type { DirectReads, FinishedRead } from './direct-reads.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { VbdIo } from './vbd-io.ts';
 import { CMD, CMD_FLAG, NBD_ERROR, REQUEST_BYTES } from './wire/constants.ts';
@@ -32,7 +33,7 @@ export const socketOf = (input: number, output: number, syscalls: Syscalls | nul
   },
 });
 
-export type Session = { readonly socket: Socket; readonly io: VbdIo; readonly page: SharedPage; readonly served: Served; readonly structured: boolean; readonly contexts: readonly string[] };
+export type Session = { readonly socket: Socket; readonly io: VbdIo; /** null = reads are waited for, one by one. */ readonly ahead: DirectReads | null; readonly page: SharedPage; readonly served: Served; readonly structured: boolean; readonly contexts: readonly string[] };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
 type Loop = Session & { readonly coldness: Coldness; input: Buffer; output: Buffer; at: number; end: number; expected: number; filled: number };
@@ -45,9 +46,30 @@ export function serveRequests(session: Session, rest: Uint8Array): void {
     if (loop.coldness.cold()) expectWaiting(loop);
     const step = serveNext(loop);
     if (step === 'served') continue;
-    send(loop);
-    if (step === 'leave' || !receive(loop, step)) return;
+    if (loop.ahead !== null && loop.ahead.inFlight() > 0) collect(loop, loop.ahead, step);
+    else {
+      send(loop);
+      if (step === 'leave' || !receive(loop, step)) return;
+    }
   }
+}
+
+/** Answers what has been read meanwhile, and takes in what has been asked meanwhile. */
+function collect(loop: Loop, ahead: DirectReads, step: 'leave' | number): void {
+  ahead.collect((read) => answerRead(loop, read));
+  send(loop);
+  if (step === 'leave') return;
+  compact(loop, step);
+  loop.end += loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
+}
+
+function answerRead(loop: Loop, { request, cookies, data, whole }: FinishedRead): void {
+  // A short or failed read is done again, waiting: the error is told as for any other.
+  if (!whole) return serveOrAnswer(loop, request, cookies, () => readWaiting(loop, request, cookies));
+  room(loop, request.length + HEADROOM);
+  const at = putReadHead(loop, request, cookies);
+  loop.filled = at + data.copy(loop.output, at);
+  counted(loop, request);
 }
 
 /** 'served', 'leave', or the bytes that the first unfinished request has in all. */
@@ -60,9 +82,18 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   // The payload of a write that is too long can't be skipped within limits: the connection ends.
   if (payload > limits.nbdRequestBytes) return 'leave';
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
-  serve(loop, request, loop.at + REQUEST_BYTES);
+  if (!beginsAhead(loop, request, waiting)) serve(loop, request, loop.at + REQUEST_BYTES);
   loop.at += REQUEST_BYTES + payload;
   return 'served';
+}
+
+/** A read that is alone is soonest done by waiting for it. */
+function beginsAhead(loop: Loop, request: Request, waiting: number): boolean {
+  const { ahead } = loop;
+  if (ahead === null || request.type !== CMD.READ || refusalOf(request, loop.served) !== 0) return false;
+  if (ahead.inFlight() === 0 && waiting < 2 * REQUEST_BYTES) return false;
+  if (ahead.full()) ahead.collect((read) => answerRead(loop, read));
+  return ahead.begin(request, loop.input);
 }
 
 /** Waits for more input; false at its end. */
@@ -101,16 +132,30 @@ function expectWaiting(loop: Loop): void {
 
 function serve(loop: Loop, request: Request, payloadAt: number): void {
   const refusal = refusalOf(request, loop.served);
-  if (refusal !== 0) return answerError(loop, request, refusal);
-  try {
-    if (request.type === CMD.READ) return read(loop, request);
+  if (refusal !== 0) return answerError(loop, request, loop.input, refusal);
+  serveOrAnswer(loop, request, loop.input, () => {
+    if (request.type === CMD.READ) return readWaiting(loop, request, loop.input);
     if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
+    room(loop, HEADROOM);
+    loop.filled = loop.structured ? putNoneChunk(loop.output, loop.filled, loop.input, request.cookieAt) : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, 0);
+  });
+}
+
+/** `cookies` is the buffer that the request's cookie lies in. */
+function serveOrAnswer(loop: Loop, request: Request, cookies: Buffer, work: () => void): void {
+  try {
+    work();
   } catch (error) {
-    return answerError(loop, request, errorNumber(error));
+    // What ends the connection is no answer to a request.
+    if (error instanceof ClientGone) throw error;
+    answerError(loop, request, cookies, errorNumber(error));
   }
-  room(loop, HEADROOM);
-  loop.filled = loop.structured ? putNoneChunk(loop.output, loop.filled, loop.input, request.cookieAt) : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, 0);
+}
+
+/** The client does not take what we send. */
+class ClientGone extends Error {
+  readonly code = 'EPIPE';
 }
 
 class NotFast extends Error {}
@@ -133,18 +178,26 @@ function act({ io, page, input }: Loop, request: Request, payloadAt: number): vo
   if (type !== CMD.FLUSH && (flags & CMD_FLAG.FUA) !== 0) io.flush();
 }
 
-function read(loop: Loop, request: Request): void {
+function readWaiting(loop: Loop, request: Request, cookies: Buffer): void {
   const { offset, length } = request;
   room(loop, length + HEADROOM);
-  const start = loop.filled;
-  const at = loop.structured ? putDataChunk(loop.output, start, loop.input, request) : putSimpleReply(loop.output, start, loop.input, request.cookieAt, 0);
+  const at = putReadHead(loop, request, cookies);
   const began = performance.now();
   loop.io.read(offset, loop.output, at, length);
   loop.coldness.took(performance.now() - began, length);
   loop.filled = at + length;
-  loop.page.count('reads', 1);
-  loop.page.count('readBytes', length);
+  counted(loop, request);
   if (loop.coldness.cold() || loop.filled >= SEND_BYTES) send(loop);
+}
+
+/** What stands before the data of a read; it counts only when the data is there, too. */
+function putReadHead(loop: Loop, request: Request, cookies: Buffer): number {
+  return loop.structured ? putDataChunk(loop.output, loop.filled, cookies, request) : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
+}
+
+function counted({ page }: Loop, { length }: Request): void {
+  page.count('reads', 1);
+  page.count('readBytes', length);
 }
 
 function status(loop: Loop, request: Request): void {
@@ -156,10 +209,10 @@ function status(loop: Loop, request: Request): void {
   });
 }
 
-function answerError(loop: Loop, request: Request, error: number): void {
+function answerError(loop: Loop, request: Request, cookies: Buffer, error: number): void {
   loop.page.count('errors', 1);
   room(loop, HEADROOM);
-  loop.filled = loop.structured ? putErrorChunk(loop.output, loop.filled, loop.input, request.cookieAt, error) : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, error);
+  loop.filled = loop.structured ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error) : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, error);
 }
 
 const numbers: Readonly<Record<string, number>> = { EPERM: NBD_ERROR.EPERM, EROFS: NBD_ERROR.EPERM, ENOMEM: NBD_ERROR.ENOMEM, EINVAL: NBD_ERROR.EINVAL };
@@ -179,7 +232,11 @@ function room(loop: Loop, length: number): void {
 }
 
 function send(loop: Loop): void {
-  if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
+  try {
+    if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
+  } catch (error) {
+    throw new ClientGone('the client is gone', { cause: error });
+  }
   loop.filled = 0;
   if (loop.output.length > OUTPUT_BYTES) loop.output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
 }

@@ -12,6 +12,7 @@ import type { Extents } from './block-status.ts';
 import { flushVbd } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
+import type { Place } from './direct-reads.ts';
 import type { Staging } from './staging.ts';
 
 export type VbdIo = {
@@ -22,6 +23,8 @@ export type VbdIo = {
   zero(offset: number, length: number, how: { readonly mayPunch: boolean; readonly fastOnly: boolean }): boolean;
   /** Durable on every device: all that any connection of the VBD had written when it was called. */
   flush(): void;
+  /** For reads that this process does not wait for. */
+  placeOf(offset: number, length: number): Place;
   /** A read of the range will come: whatever can begin now begins. */
   expect(offset: number, length: number): void;
   /** Pairs of length and flags, of at most `most` extents. */
@@ -87,6 +90,13 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
     expect(offset, length) {
       if (syscalls === null || staging !== null) return;
       eachPiece(map, offset, length, (device, deviceOffset, _, piece) => syscalls.willNeed(fdOf(device), deviceOffset, piece));
+    },
+    placeOf(offset, length) {
+      const index = segmentAt(map, offset);
+      const segment = plan.segments[index];
+      const inside = offset - (map.starts[index] ?? 0);
+      if (segment === undefined || inside + length > segment.lengthBytes) return null;
+      return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + inside };
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
     flush: () => flushVbd({ plan, fdOf, syscalls, page, poison }),
