@@ -92,6 +92,7 @@ async function writeLabels(system: CatalogSystem, device: NewDevice, facts: Devi
     dataStartBytes: device.dataStartBytes,
     commitNumber: 0,
     highestDiskId: 0,
+    writtenAtMs: Math.max(0, system.clock.read().wallMs),
   };
   // The tail first: a head with no tail could be taken for a whole one.
   for (const place of labelPlaces(device.sizeBytes).toReversed()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));

@@ -40,7 +40,7 @@ type Placed = { readonly part: LegacyPart; readonly device: NewDevice; readonly 
 export async function importLegacy(system: CatalogSystem, options: ImportLegacyOptions): Promise<ImportLegacyResult> {
   if (system.readLegacy === undefined) throw new XvdError('NOT_SUPPORTED', 'databases of 2004 cannot be read here');
   const pool = requireName(options.pool ?? 'default', 'pool');
-  const tables = system.readLegacy(options.file);
+  const tables = await system.readLegacy(options.file);
   const now = await look(system, async (reader, time) => (await refuseUsedCatalog(reader), time));
   const plan = planLegacy(tables, options.order ?? 'row', now.now);
   const problems: LegacyProblem[] = [...plan.problems];

@@ -26,6 +26,8 @@ export async function readLabels(system: CatalogSystem, device: PlanDevice): Pro
 export type LabelVerdict = {
   /** Of the label that lags furthest behind; 0 when there is no labelled device here. */
   readonly lagCommits: number;
+  /** Since the oldest of them was written; Infinity when it does not say, 0 when there is none. */
+  readonly ageMs: number;
   /** What forbids using the catalog or a device: CATALOG_STALE first, then LABEL_FOREIGN. */
   readonly problems: readonly XvdError[];
 };
@@ -41,15 +43,20 @@ export async function judgeLabels(system: CatalogSystem): Promise<LabelVerdict> 
   const stale: XvdError[] = [];
   const foreign: XvdError[] = [];
   let lagCommits = 0;
+  let ageMs = 0;
+  const { wallMs } = system.clock.read();
   const labels = await Promise.all(view.devices.map(async (device) => ({ device, label: await headLabel(system, device) })));
   for (const { device, label } of labels) {
     if (label === null) continue;
     const refusal = refusalOf(system, device, label, view.catalogId);
     if (refusal !== null) foreign.push(refusal);
     else if (label.commitNumber > view.commit || label.highestDiskId > view.highestDiskId) stale.push(staleError(device, label, view));
-    else lagCommits = Math.max(lagCommits, view.commit - label.commitNumber);
+    else {
+      lagCommits = Math.max(lagCommits, view.commit - label.commitNumber);
+      ageMs = Math.max(ageMs, label.writtenAtMs === undefined ? Infinity : Math.abs(wallMs - label.writtenAtMs));
+    }
   }
-  return { lagCommits, problems: [...stale, ...foreign] };
+  return { lagCommits, ageMs, problems: [...stale, ...foreign] };
 }
 
 /** To be called before the catalog is used for anything but reading: CATALOG_STALE, LABEL_FOREIGN. */
@@ -61,6 +68,10 @@ export async function refuseStale(system: CatalogSystem): Promise<LabelVerdict> 
 }
 
 async function headLabel(system: CatalogSystem, device: PoolDevice): Promise<Label | null> {
+  const head = system.readHead?.(device.path) ?? null;
+  const quick = head === null ? null : decodeLabel(head);
+  if (quick !== null) return quick.deviceUuid === device.uuid ? quick : null;
+  if (system.readHead !== undefined && head === null) return null;
   try {
     const labels = await readLabels(system, planDevice(device));
     return labels.map(({ label }) => label).find((label) => label !== null) ?? null;

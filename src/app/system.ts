@@ -4,7 +4,7 @@ import type { Clock, Random } from '../base/clock.ts';
 import type { KeyedQueue } from '../base/keyed-queue.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Packer } from '../core/label-ring.ts';
-import type { ReadLegacy } from '../core/legacy.ts';
+import type { LegacyTables } from '../core/legacy.ts';
 import type { DataPath } from '../datapath/datapath.ts';
 import type { Host } from '../host/host.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
@@ -18,9 +18,11 @@ export type CatalogSystem = {
   /** Goes on labels, so that a second host is noticed. */
   readonly hostName: string;
   /** Reads a database of 2004 (`import-legacy`). */
-  readonly readLegacy?: ReadLegacy;
+  readonly readLegacy?: (file: string) => LegacyTables | Promise<LegacyTables>;
   /** Compresses the copies of the catalog on labels; without it labels carry no copy. */
   readonly packer?: Packer;
+  /** The first 4096 bytes of a device, fast and unverified, so that every command can ask its label; null when they can't be read. */
+  readonly readHead?: (path: string) => Uint8Array | null;
   /** Opens a file that `backup` made, for reading (`recover FILE`); the caller disposes of it. */
   readonly openCopy?: (file: string) => Promise<Catalog>;
 };

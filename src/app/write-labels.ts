@@ -113,6 +113,7 @@ export function labelOf(
     dataStartBytes: device.dataStartBytes,
     commitNumber: shot.commitNumber,
     highestDiskId: shot.highestDiskId,
+    writtenAtMs: Math.max(0, system.clock.read().wallMs),
     ...(copy === null ? {} : { copyOffset: copy.offset, copyBytes: copy.bytes }),
   };
 }

@@ -14,6 +14,8 @@ export const limits = {
   /** Labels may lag behind the catalog by so much: a command that finds more writes them, the daemon writes them every labelLagMs. */
   labelLagCommits: 64,
   labelLagMs: 5_000,
+  /** A command that changes something writes labels that are older than this: people wait longer between two commands. */
+  labelAgeMs: 1_000,
   /** A wipe that finds as many bad extents gives up: the device fails all over. */
   badExtentsPerWipe: 64,
   /** A catalog of more disks is not copied onto labels: that would take seconds, and would not fit. */

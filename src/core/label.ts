@@ -19,6 +19,8 @@ export type Label = {
   /** Where in the label the newest copy of the catalog lies, from the label's start; left out = there is none. */
   readonly copyOffset?: number;
   readonly copyBytes?: number;
+  /** Wall time of this writing: tells how far behind it may be, nothing else. */
+  readonly writtenAtMs?: number;
 };
 
 export const LABEL_HEADER_BYTES = 4096;
@@ -66,7 +68,7 @@ function isLabel(value: unknown): value is Label {
   const row = value as Record<string, unknown>;
   const texts = [row['deviceUuid'], row['catalogId'], row['host'], row['pool']];
   const numbers = [row['sizeBytes'], row['extentBytes'], row['dataStartBytes'], row['commitNumber'], row['highestDiskId']];
-  const copy = [row['copyOffset'] ?? 0, row['copyBytes'] ?? 0];
+  const copy = [row['copyOffset'] ?? 0, row['copyBytes'] ?? 0, row['writtenAtMs'] ?? 0];
   if (!copy.every((n) => Number.isSafeInteger(n) && (n as number) >= 0)) return false;
   return texts.every((text) => typeof text === 'string') && numbers.every((n) => Number.isSafeInteger(n) && (n as number) >= 0);
 }

@@ -9,14 +9,19 @@ import type { PlanDevice } from '../core/types.ts';
 import type { Host } from '../host/host.ts';
 import { openPrograms } from '../host/programs.ts';
 import type { Programs } from '../host/programs.ts';
+import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
+import { guardCatalog } from './label-guard.ts';
 
 export type Folders = { readonly stateFolder: string; readonly runFolder: string };
 export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
 
 const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
 
-export async function composeCatalogSystem({ stateFolder, runFolder }: Folders): Promise<CatalogSystem & AsyncDisposable> {
+/** `unguarded` is for what mends a catalog or device that the labels contradict: recover, adopt, check. */
+export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };
+
+export async function composeCatalogSystem({ stateFolder, runFolder }: Folders): Promise<ComposedCatalog> {
   const clock = openClock();
   const random = openRandom();
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
@@ -24,7 +29,9 @@ export async function composeCatalogSystem({ stateFolder, runFolder }: Folders):
     const { openLinuxHost } = await import('../host/linux/open-linux-host.ts');
     return openLinuxHost({ programs: programsOf(), runFolder, stateFolder });
   });
-  return { catalog, host, clock, random, hostName: hostname(), [Symbol.asyncDispose]: () => catalog[Symbol.asyncDispose]() };
+  const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
+  const guarded = guardCatalog(unguarded);
+  return { ...unguarded, catalog: guarded, unguarded, [Symbol.asyncDispose]: () => guarded[Symbol.asyncDispose]() };
 }
 
 /** For the daemon: with data paths and hypervisors. */
@@ -75,5 +82,6 @@ function lazyHost(open: () => Promise<Host>): Host {
     aliveIsGone: async (pipe) => (await host()).aliveIsGone(pipe),
     forgetAlive: async (pipe) => (await host()).forgetAlive(pipe),
     bootId: async () => (await host()).bootId(),
+    blockDevices: async () => (await (await host()).blockDevices?.()) ?? [],
   };
 }

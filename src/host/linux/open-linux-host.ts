@@ -13,6 +13,7 @@ import { withDevice } from './open-device.ts';
 import type { LayerSource } from './read-layers.ts';
 import { readUsers } from './read-users.ts';
 import { settleDevice } from './settle.ts';
+import { listBlockDevices } from './list-block-devices.ts';
 import { realRoots } from './sys-block.ts';
 import type { SysRoots } from './sys-block.ts';
 import { zeroDevice } from './zero.ts';
@@ -60,6 +61,7 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
+    blockDevices: async () => listBlockDevices(roots),
     bootId: async () => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
   };
 }
