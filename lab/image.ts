@@ -2,9 +2,9 @@
 // Kept outside the checkout, under the user's cache folder, by what it is made from; a second call only looks.
 
 import { createHash, randomUUID } from 'node:crypto';
-import { cp, mkdir, readFile, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ensureGuest } from '../demo/guest.ts';
 import { makeRamdisk, moduleFiles, run } from '../demo/ramdisk.ts';
 import { uncompressedKernel } from './kernel.ts';
@@ -68,18 +68,13 @@ const unneeded = [
   'var/cache',
 ];
 
+const keepMs = 7 * 86_400_000;
 const cacheFolder = (): string => join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'xvd-lab');
 
 export async function ensureImage(say: (line: string) => void): Promise<LabImage> {
   const folder = join(cacheFolder(), await contentHash());
   const image = { rootDisk: join(folder, 'root.img'), ramdisk: join(folder, 'initrd.cpio'), kernel: join(folder, 'vmlinux'), xen: join(folder, 'xen') };
-  if (
-    await stat(join(folder, 'complete')).then(
-      () => true,
-      () => false,
-    )
-  )
-    return image;
+  if (await markUsed(folder)) return image;
   await mkdir(cacheFolder(), { recursive: true });
   const building = `${folder}.${randomUUID().slice(0, 8)}`;
   try {
@@ -88,21 +83,36 @@ export async function ensureImage(say: (line: string) => void): Promise<LabImage
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error; // else another process was first
     });
+    await removeUnused();
     return image;
   } finally {
     await run('rm', ['-rf', building]);
   }
 }
 
+/** The time of its last use is that of its mark; false when there is no such image. */
+async function markUsed(folder: string): Promise<boolean> {
+  const now = new Date();
+  return utimes(join(folder, 'complete'), now, now).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Images take 1 GB each: those that nobody used for a week go when a new one is made. */
+async function removeUnused(): Promise<void> {
+  for (const name of await readdir(cacheFolder())) {
+    const mark = await stat(join(cacheFolder(), name, 'complete')).catch(() => null);
+    if (mark !== null && Date.now() - mark.mtimeMs > keepMs) await run('rm', ['-rf', join(cacheFolder(), name)]);
+  }
+}
+
 async function contentHash(): Promise<string> {
-  const hash = createHash('sha256').update(process.version);
-  const sources = [
-    import.meta.filename,
-    join(here, 'kernel.ts'),
-    join(here, 'inside', 'init'),
-    join(here, '..', 'demo', 'guest.ts'),
-    join(here, '..', 'demo', 'ramdisk.ts'),
-  ];
+  // The folder of the demo's guest has its own content in its name.
+  const hash = createHash('sha256')
+    .update(process.version)
+    .update(basename(dirname((await ensureGuest()).rootTree)));
+  const sources = [import.meta.filename, join(here, 'kernel.ts'), join(here, 'inside', 'init')];
   for (const path of sources) hash.update(await readFile(path));
   return hash.digest('hex').slice(0, 16);
 }

@@ -1,4 +1,4 @@
-# limit: 180
+# limit: 400
 # F2, F8: the walkthrough of 2004 on a partition that does not start at sector 0: what domain 0 is given lies where the extents say,
 # the partition's neighbour keeps every byte, and the lease's end gives the space back.
 . /job/lab/inside/lib

@@ -1,4 +1,4 @@
-# limit: 240
+# limit: 400
 # The machine itself: a real Xen whose guest boots from a device-mapper disk, and takes and gives back another.
 . /job/lab/inside/lib
 
