@@ -22,7 +22,12 @@ const size = Number(env['SIZE_MIB'] ?? 512) * MIB;
 const modes = (env['MODES'] ?? 'cached,cold,direct').split(',');
 const RUN_BYTES = 8 * MIB;
 
-type Case = { readonly name: string; readonly mode: 'cached' | 'cold' | 'direct'; readonly fio: readonly string[] | 'copy-out' | 'copy-in'; readonly goal: number };
+type Case = {
+  readonly name: string;
+  readonly mode: 'cached' | 'cold' | 'direct';
+  readonly fio: readonly string[] | 'copy-out' | 'copy-in';
+  readonly goal: number;
+};
 const random = (rw: string, depth: number): string[] => [`--rw=rand${rw}`, '--bs=4k', `--iodepth=${depth}`];
 const sequential = (rw: string): string[] => [`--rw=${rw}`, '--bs=256k', '--iodepth=8'];
 const cases: readonly Case[] = (
@@ -75,7 +80,14 @@ async function startXvd(path: string, cache: 'none' | 'writeback'): Promise<Serv
   };
   // The built program, as it is shipped: `make bench` builds it first.
   const connectionProgram = new URL('../dist/nbd-connection.js', import.meta.url).pathname;
-  const dataPath = openNbdDataPath({ runFolder: folder, connectionProgram, nodePath: process.execPath, verify: async () => {}, syscalls: openSyscalls(), log: () => {} });
+  const dataPath = openNbdDataPath({
+    runFolder: folder,
+    connectionProgram,
+    nodePath: process.execPath,
+    verify: async () => {},
+    syscalls: openSyscalls(),
+    log: () => {},
+  });
   const endpoint = await dataPath.open(plan);
   if (endpoint.kind !== 'nbd') throw new Error('not an NBD endpoint');
   return {
@@ -106,7 +118,8 @@ async function startRival(name: string, program: string, args: (socket: string) 
 
 const starts: Readonly<Record<Case['mode'], readonly ((path: string) => Promise<Server>)[]>> = (() => {
   const nbdkit = (path: string) => startRival('nbdkit', 'nbdkit', (socket) => ['--foreground', '--unix', socket, 'file', path]);
-  const qemu = (path: string, ...more: string[]) => startRival('qemu-nbd', 'qemu-nbd', (socket) => ['--socket', socket, '--format=raw', '--persistent', '--shared=8', ...more, path]);
+  const qemu = (path: string, ...more: string[]) =>
+    startRival('qemu-nbd', 'qemu-nbd', (socket) => ['--socket', socket, '--format=raw', '--persistent', '--shared=8', ...more, path]);
   const cached = [(path: string) => startXvd(path, 'writeback'), nbdkit, (path: string) => qemu(path)];
   return { cached, cold: cached, direct: [(path: string) => startXvd(path, 'none'), (path: string) => qemu(path, '--cache=none', '--aio=io_uring')] };
 })();
@@ -122,13 +135,28 @@ async function measure(one: Case, server: Server): Promise<Figure> {
     await run('nbdcopy', ['--connections=4', ...(one.fio === 'copy-in' ? [target, server.uri] : ends)]);
     return { speed: (size / Number(process.hrtime.bigint() - began)) * 1000, p99: 0, p999: 0 };
   }
-  const args = ['--name=b', '--ioengine=nbd', `--uri=${server.uri}`, `--size=${size}`, ...one.fio, '--time_based', `--runtime=${seconds}`, '--randrepeat=0', '--norandommap', '--output-format=json'];
+  const args = [
+    '--name=b',
+    '--ioengine=nbd',
+    `--uri=${server.uri}`,
+    `--size=${size}`,
+    ...one.fio,
+    '--time_based',
+    `--runtime=${seconds}`,
+    '--randrepeat=0',
+    '--norandommap',
+    '--output-format=json',
+  ];
   const { stdout } = await run('fio', args, { cwd: folder, maxBuffer: 64 * MIB });
   const job = (JSON.parse(stdout.slice(stdout.indexOf('{'))) as { jobs: { read: FioSide; write: FioSide }[] }).jobs[0];
   if (job === undefined) throw new Error('fio tells of no job');
   const side = job.read.iops > 0 ? job.read : job.write;
   const percentile = side.clat_ns.percentile ?? {};
-  return { speed: one.fio.includes('--bs=4k') ? side.iops / 1000 : side.bw_bytes / 1e6, p99: (percentile['99.000000'] ?? 0) / 1000, p999: (percentile['99.900000'] ?? 0) / 1000 };
+  return {
+    speed: one.fio.includes('--bs=4k') ? side.iops / 1000 : side.bw_bytes / 1e6,
+    p99: (percentile['99.000000'] ?? 0) / 1000,
+    p999: (percentile['99.900000'] ?? 0) / 1000,
+  };
 }
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
@@ -156,7 +184,13 @@ async function compare(one: Case, path: string): Promise<string> {
   const own = speeds[0]?.value ?? 0;
   const ratio = own / Math.max(...speeds.slice(1).map(({ value }) => value));
   const show = (list: readonly { name: string; value: number }[], digits: number): string => list.map(({ value }) => value.toFixed(digits)).join(' / ');
-  return `| ${one.name} | ${one.mode} | ${show(speeds, unit === 'kIOPS' ? 1 : 0)} ${unit} | ${ratio.toFixed(2)} | ${one.goal} | ${show(of(({ p99 }) => p99), 0)} | ${show(of(({ p999 }) => p999), 0)} |`;
+  return `| ${one.name} | ${one.mode} | ${show(speeds, unit === 'kIOPS' ? 1 : 0)} ${unit} | ${ratio.toFixed(2)} | ${one.goal} | ${show(
+    of(({ p99 }) => p99),
+    0,
+  )} | ${show(
+    of(({ p999 }) => p999),
+    0,
+  )} |`;
 }
 
 async function main(): Promise<void> {

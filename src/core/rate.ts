@@ -9,13 +9,17 @@ export function parseRate(text: string): Rate {
   for (const part of text.split(',').map((word) => word.trim())) {
     const requests = /^(\d+)\s*iops$/i.exec(part);
     if (requests !== null) rate.requestsPerSecond = above(Number(requests[1]), text);
-    else if (/^\d+$/.test(part)) throw new XvdError('VALUE_INVALID', `the limit '${text}' has no unit`, { fix: `Write ${part}M for bytes a second, or ${part}iops for requests a second.` });
+    else if (/^\d+$/.test(part))
+      throw new XvdError('VALUE_INVALID', `the limit '${text}' has no unit`, {
+        fix: `Write ${part}M for bytes a second, or ${part}iops for requests a second.`,
+      });
     else rate.bytesPerSecond = parseSize(part);
   }
   return rate;
 }
 
 function above(value: number, text: string): number {
-  if (!(value > 0) || !Number.isSafeInteger(value)) throw new XvdError('VALUE_INVALID', `the limit '${text}' is not above 0`, { fix: 'Leave --limit out for no limit.' });
+  if (!(value > 0) || !Number.isSafeInteger(value))
+    throw new XvdError('VALUE_INVALID', `the limit '${text}' is not above 0`, { fix: 'Leave --limit out for no limit.' });
   return value;
 }

@@ -30,7 +30,11 @@ const KIB = 1024;
 export const CONTRACT_DEVICE_BYTES = 1024 * KIB;
 
 export function contractPlan(devices: readonly PlanDevice[], over: Partial<VbdPlan> = {}): VbdPlan {
-  const segment = (deviceIndex: number, offset: number, length: number) => ({ deviceIndex, offsetBytes: bytes(offset * KIB), lengthBytes: bytes(length * KIB) });
+  const segment = (deviceIndex: number, offset: number, length: number) => ({
+    deviceIndex,
+    offsetBytes: bytes(offset * KIB),
+    lengthBytes: bytes(length * KIB),
+  });
   return {
     generation: 7,
     exportName: 'web01/xvda@7',
@@ -68,7 +72,10 @@ export function dataPathContract(name: string, open: () => Promise<DataPathUnder
     assert.deepEqual(second.subarray(64 * KIB, 72 * KIB), data.subarray(24 * KIB));
     first.fill(0xee, 128 * KIB, 144 * KIB);
     second.fill(0xee, 536 * KIB, 544 * KIB).fill(0xee, 64 * KIB, 72 * KIB);
-    assert.ok([first, second].every((device) => device.every((byte) => byte === 0xee)), 'the neighbours kept their bytes');
+    assert.ok(
+      [first, second].every((device) => device.every((byte) => byte === 0xee)),
+      'the neighbours kept their bytes',
+    );
     await guest.end();
   });
 

@@ -7,7 +7,15 @@
 
 import type { Driver, Endpoint, Generation, VbdPlan } from '../core/types.ts';
 
-export type DataPathStats = { readonly connections: number; readonly reads: number; readonly writes: number; readonly readBytes: number; readonly writtenBytes: number; readonly flushes: number; readonly errors: number };
+export type DataPathStats = {
+  readonly connections: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly flushes: number;
+  readonly errors: number;
+};
 
 export interface DataPath extends AsyncDisposable {
   readonly driver: Driver;

@@ -10,7 +10,6 @@ export const POSIX_FADV_WILLNEED = 3;
 export const POSIX_FADV_DONTNEED = 4;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
-export const POLLRDHUP = 0x2000;
 export const POLLHUP = 0x10;
 
 const PROT_READ = 1;
@@ -98,32 +97,74 @@ export function openSyscalls(): Syscalls | null {
   }
 }
 
+type Libc = ReturnType<Koffi['load']>;
+type Answer = (result: number) => number;
+
 function bind(koffi: Koffi): Syscalls {
   const libc = koffi.load('libc.so.6');
+  const answer = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  return { ...bindFiles(libc, answer), ...bindProcesses(libc, answer), ...bindMemory(koffi, libc, answer) };
+}
+
+function bindFiles(libc: Libc, answer: Answer): Omit<Syscalls, keyof ReturnType<typeof bindMemory> | keyof ReturnType<typeof bindProcesses>> {
   const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
-  const mmap = libc.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, int64_t offset)');
-  const msync = libc.func('int msync(void *at, size_t length, int flags)');
-  const munmap = libc.func('int munmap(void *at, size_t length)');
   const fadvise = libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
   const syncFileRange = libc.func('int sync_file_range(int fd, int64_t offset, int64_t length, uint32_t flags)');
   const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)');
-  const recv = libc.func('int64_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
-  const prctl = libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)');
   const mkfifo = libc.func('int mkfifo(const char *path, uint32_t mode)');
   const ioctl = libc.func('int ioctl(int fd, unsigned long request, uint64_t argument)');
-  const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
   const cachestat = libc.func('long syscall(long number, int fd, _In_ uint64_t *range, _Out_ uint64_t *stat, uint32_t flags)');
+  const flock = libc.func('int flock(int fd, int operation)');
+  return {
+    fallocate: (fd, mode, offset, length) => answer(fallocate(fd, mode, offset, length)),
+    writeBack: (fd, offset, length) => answer(syncFileRange(fd, offset, length, SYNC_FILE_RANGE_ALL)),
+    willNeed: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_WILLNEED),
+    seek: (fd, offset, whence) => answer(lseek(fd, offset, whence)),
+    dropCache: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_DONTNEED),
+    cachestat(fd, offset, length) {
+      const stat = new BigUint64Array(5);
+      const result = answer(cachestat(SYS_CACHESTAT, fd, BigUint64Array.of(BigInt(offset), BigInt(length)), stat, 0));
+      if (result < 0) return result;
+      return { cachedPages: Number(stat[0]), dirtyPages: Number(stat[1]), writebackPages: Number(stat[2]) };
+    },
+    mkfifo: (path, mode) => answer(mkfifo(path, mode)),
+    ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
+    lockExclusive: (fd) => answer(flock(fd, LOCK_EX_NB)),
+  };
+}
+
+function bindProcesses(libc: Libc, answer: Answer): Pick<Syscalls, 'receiveNow' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState'> {
+  const recv = libc.func('int64_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
+  const prctl = libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)');
+  const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
   const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
-  const flock = libc.func('int flock(int fd, int operation)');
   const adjtimex = libc.func('int adjtimex(_Inout_ uint8_t *timex)');
-  const answer = (result: number): number => (result < 0 ? -koffi.errno() : result);
+  return {
+    receiveNow: (fd, buffer) => answer(recv(fd, buffer, buffer.length, MSG_DONTWAIT)),
+    prctl: (option, argument) => answer(prctl(option, argument, 0, 0, 0)),
+    poll(fd, events) {
+      const entry = new Uint8Array(8);
+      const view = new DataView(entry.buffer);
+      view.setInt32(0, fd, true);
+      view.setInt16(4, events, true);
+      return pollOne(entry, 1, 0) > 0 ? view.getUint16(6, true) : 0;
+    },
+    pidfdOpen: (pid) => answer(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
+    pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
+    clockState: () => answer(adjtimex(new Uint8Array(TIMEX_BYTES))),
+  };
+}
+
+function bindMemory(koffi: Koffi, libc: Libc, answer: Answer): Pick<Syscalls, 'syncRange' | 'mapShared' | 'openReadQueue' | 'alignedMemory'> {
+  const mmap = libc.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, int64_t offset)');
+  const msync = libc.func('int msync(void *at, size_t length, int flags)');
+  const munmap = libc.func('int munmap(void *at, size_t length)');
   const map = (fd: number, length: number, protection: number, flags: number, offset: number): unknown => {
     const at = (mmap as (...args: unknown[]) => unknown)(null, length, protection, flags, fd, offset);
     return isFailed(at) ? null : at;
   };
   return {
-    fallocate: (fd, mode, offset, length) => answer(fallocate(fd, mode, offset, length)),
     syncRange(fd, offset, length) {
       // msync of a mapping calls the filesystem's fsync with just this range; the pages themselves are never touched.
       const start = offset - (offset % 4096);
@@ -134,31 +175,6 @@ function bind(koffi: Koffi): Syscalls {
       munmap(at, span);
       return result;
     },
-    writeBack: (fd, offset, length) => answer(syncFileRange(fd, offset, length, SYNC_FILE_RANGE_ALL)),
-    willNeed: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_WILLNEED),
-    seek: (fd, offset, whence) => answer(lseek(fd, offset, whence)),
-    receiveNow: (fd, buffer) => answer(recv(fd, buffer, buffer.length, MSG_DONTWAIT)),
-    prctl: (option, argument) => answer(prctl(option, argument, 0, 0, 0)),
-    dropCache: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_DONTNEED),
-    cachestat(fd, offset, length) {
-      const stat = new BigUint64Array(5);
-      const result = answer(cachestat(SYS_CACHESTAT, fd, BigUint64Array.of(BigInt(offset), BigInt(length)), stat, 0));
-      if (result < 0) return result;
-      return { cachedPages: Number(stat[0]), dirtyPages: Number(stat[1]), writebackPages: Number(stat[2]) };
-    },
-    poll(fd, events) {
-      const entry = new Uint8Array(8);
-      const view = new DataView(entry.buffer);
-      view.setInt32(0, fd, true);
-      view.setInt16(4, events, true);
-      return pollOne(entry, 1, 0) > 0 ? view.getUint16(6, true) : 0;
-    },
-    mkfifo: (path, mode) => answer(mkfifo(path, mode)),
-    pidfdOpen: (pid) => answer(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
-    pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
-    ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
-    lockExclusive: (fd) => answer(flock(fd, LOCK_EX_NB)),
-    clockState: () => answer(adjtimex(new Uint8Array(TIMEX_BYTES))),
     mapShared(fd, length) {
       const at = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
       return at === null ? null : koffi.view(at, length);
@@ -175,7 +191,7 @@ function bind(koffi: Koffi): Syscalls {
 }
 
 /** Linux AIO: the first page has the control block of each submission and the events, the rest are the slots. */
-function openReadQueue(libc: ReturnType<Koffi['load']>, koffi: Koffi, at: unknown, slots: number, slotBytes: number): ReadQueue | null {
+function openReadQueue(libc: Libc, koffi: Koffi, at: unknown, slots: number, slotBytes: number): ReadQueue | null {
   const setup = libc.func('long syscall(long number, uint32_t events, uint64_t *context)');
   const call = libc.func('long syscall(long number, uint64_t context, int64_t a, uint64_t b, uint64_t c, uint64_t d)');
   const base = koffi.address(at);
@@ -200,7 +216,7 @@ function openReadQueue(libc: ReturnType<Koffi['load']>, koffi: Koffi, at: unknow
       return result === 1 ? 0 : -koffi.errno();
     },
     wait(finished) {
-      const count = Number(call(SYS_IO_GETEVENTS, context, 1, eventsAtOnce, base + BigInt(EVENTS), 0));
+      const count = call(SYS_IO_GETEVENTS, context, 1, eventsAtOnce, base + BigInt(EVENTS), 0);
       for (let index = 0; index < count; index += 1) {
         const event = EVENTS + 32 * index;
         finished(Number(words.getBigUint64(event, true)), Number(words.getBigInt64(event + 16, true)));

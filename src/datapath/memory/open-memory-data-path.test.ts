@@ -14,7 +14,12 @@ async function world(): Promise<World> {
   const paths = ['/dev/sda', '/dev/sdb'];
   const host = openSimulatedHost(paths.map((path) => ({ path, sizeBytes: CONTRACT_DEVICE_BYTES })));
   for (const path of paths) host.store(path).writeDirect(0, new Uint8Array(CONTRACT_DEVICE_BYTES).fill(0xee));
-  const devices = (await Promise.all(paths.map((path) => host.inspect(path)))).map(({ path, kind, identity, sizeBytes }) => ({ path, kind, identity, sizeBytes: bytes(sizeBytes) }));
+  const devices = (await Promise.all(paths.map((path) => host.inspect(path)))).map(({ path, kind, identity, sizeBytes }) => ({
+    path,
+    kind,
+    identity,
+    sizeBytes: bytes(sizeBytes),
+  }));
   const dataPath = openMemoryDataPath({ bytesOf: (path) => host.store(path), verify: (device) => host.verify(device) });
   return {
     host,

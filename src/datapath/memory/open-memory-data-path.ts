@@ -36,7 +36,15 @@ export interface MemoryDataPath extends DataPath {
   reboot(): void;
 }
 
-type Served = { readonly plan: VbdPlan; readonly map: ExtentMap; readonly dirty: Set<number>; hangs: boolean; listening: boolean; poisoned: boolean; stats: DataPathStats };
+type Served = {
+  readonly plan: VbdPlan;
+  readonly map: ExtentMap;
+  readonly dirty: Set<number>;
+  hangs: boolean;
+  listening: boolean;
+  poisoned: boolean;
+  stats: DataPathStats;
+};
 
 const NONE: DataPathStats = { connections: 0, reads: 0, writes: 0, readBytes: 0, writtenBytes: 0, flushes: 0, errors: 0 };
 
@@ -53,7 +61,8 @@ export function openMemoryDataPath(options: MemoryOptions): MemoryDataPath {
       const known = served.get(plan.generation);
       if (known?.listening === true) return endpointOf(plan);
       for (const device of plan.devices) await options.verify(device);
-      if (known === undefined) served.set(plan.generation, { plan, map: makeMap(plan.segments), dirty: new Set(), hangs: false, listening: true, poisoned: false, stats: NONE });
+      if (known === undefined)
+        served.set(plan.generation, { plan, map: makeMap(plan.segments), dirty: new Set(), hangs: false, listening: true, poisoned: false, stats: NONE });
       else known.listening = true;
       return endpointOf(plan);
     },

@@ -15,7 +15,12 @@ export const STATUS_EXTENTS = 4096;
 
 export type Extents = number[];
 
-export type StatusOptions = { readonly plan: VbdPlan; readonly map: ExtentMap; readonly fdOf: (deviceIndex: number) => number; readonly syscalls: Syscalls | null };
+export type StatusOptions = {
+  readonly plan: VbdPlan;
+  readonly map: ExtentMap;
+  readonly fdOf: (deviceIndex: number) => number;
+  readonly syscalls: Syscalls | null;
+};
 
 /** Pairs of length and flags, from `offset` on; at most `most` pairs, so it may end early, but tells of at least one byte. */
 export function blockStatus(options: StatusOptions, context: string, range: { readonly offset: number; readonly length: number }, most: number): Extents {
@@ -39,7 +44,7 @@ function allocation({ plan, fdOf, syscalls }: StatusOptions, device: number, sta
   if (syscalls === null || plan.devices[device]?.kind !== 'file') return add(found, length, 0);
   const fd = fdOf(device);
   const end = start + length;
-  for (let at = start; at < end && found.length <= 2 * most; ) {
+  for (let at = start; at < end && found.length <= 2 * most;) {
     const data = syscalls.seek(fd, at, SEEK_DATA);
     // -ENXIO: a hole up to the end of the file.
     const dataAt = data === -6 ? end : data < 0 ? at : Math.min(data, end);

@@ -91,7 +91,7 @@ function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; 
   const send = (data: Uint8Array): void => socket.write(Buffer.from(data.buffer, data.byteOffset, data.length), 0, data.length);
   send(handshake.greeting);
   const input = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
-  for (let end = 0; ; ) {
+  for (let end = 0; ;) {
     const count = socket.read(input, end, input.length - end);
     if (count === 0) return null;
     end += count;

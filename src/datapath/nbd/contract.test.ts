@@ -20,12 +20,25 @@ type World = DataPathUnderTest & { readonly folder: string; readonly poisoned: P
 
 async function world(): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
-  const devices: PlanDevice[] = ['a', 'b'].map((name) => ({ path: join(folder, name), kind: 'file', identity: { kind: 'path', path: join(folder, name) }, sizeBytes: bytes(CONTRACT_DEVICE_BYTES) }));
+  const devices: PlanDevice[] = ['a', 'b'].map((name) => ({
+    path: join(folder, name),
+    kind: 'file',
+    identity: { kind: 'path', path: join(folder, name) },
+    sizeBytes: bytes(CONTRACT_DEVICE_BYTES),
+  }));
   for (const { path } of devices) writeFileSync(path, Buffer.alloc(CONTRACT_DEVICE_BYTES, 0xee));
   const poisoned = Promise.withResolvers<readonly [number, string]>();
   const opened: DataPath[] = [];
   const open = (): DataPath => {
-    const dataPath = openNbdDataPath({ runFolder: folder, connectionProgram, nodePath: process.execPath, verify: async () => {}, syscalls: openSyscalls(), log: () => {}, onPoisoned: (generation, reason) => poisoned.resolve([generation, reason]) });
+    const dataPath = openNbdDataPath({
+      runFolder: folder,
+      connectionProgram,
+      nodePath: process.execPath,
+      verify: async () => {},
+      syscalls: openSyscalls(),
+      log: () => {},
+      onPoisoned: (generation, reason) => poisoned.resolve([generation, reason]),
+    });
     opened.push(dataPath);
     return dataPath;
   };

@@ -10,7 +10,12 @@ export const READ_SLOT_BYTES = 256 * 1024;
 /** Where a range lies on one device; null when it crosses a border between segments. */
 export type Place = { readonly fd: number; readonly offset: number } | null;
 
-export type FinishedRead = { /** Its cookie lies in `cookies`. */ readonly request: Request; readonly cookies: Buffer; readonly data: Buffer; readonly whole: boolean };
+export type FinishedRead = {
+  /** Its cookie lies in `cookies`. */ readonly request: Request;
+  readonly cookies: Buffer;
+  readonly data: Buffer;
+  readonly whole: boolean;
+};
 
 export type DirectReads = {
   inFlight(): number;
@@ -46,7 +51,12 @@ export function makeDirectReads(queue: ReadQueue, placeOf: (offset: number, leng
         if (request === undefined) return;
         requests[slot] = undefined;
         free.push(slot);
-        finished({ request, cookies, data: memory.subarray(slot * READ_SLOT_BYTES, slot * READ_SLOT_BYTES + request.length), whole: result === request.length });
+        finished({
+          request,
+          cookies,
+          data: memory.subarray(slot * READ_SLOT_BYTES, slot * READ_SLOT_BYTES + request.length),
+          whole: result === request.length,
+        });
       });
     },
   };

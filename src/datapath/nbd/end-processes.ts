@@ -24,7 +24,10 @@ async function provedGone(folder: VbdFolder): Promise<void> {
   if (readsEnd(fd)) return closeSync(fd);
   const pipe = new Socket({ fd, readable: true, writable: false });
   const ended = Promise.withResolvers<void>();
-  const late = setTimeout(() => ended.reject(new XvdError('FENCE_UNPROVED', `a process of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`)), limits.fenceMs);
+  const late = setTimeout(
+    () => ended.reject(new XvdError('FENCE_UNPROVED', `a process of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`)),
+    limits.fenceMs,
+  );
   pipe.once('end', ended.resolve).once('error', ended.reject).resume();
   try {
     await ended.promise;
@@ -52,7 +55,7 @@ export async function endLost(folder: VbdFolder, syscalls: Syscalls | null): Pro
   if (lost.length === 0) return;
   for (const pid of lost) kill(pid);
   const until = performance.now() + limits.fenceMs;
-  for (let living = lost; living.length > 0; ) {
+  for (let living = lost; living.length > 0;) {
     if (performance.now() > until) throw new XvdError('FENCE_UNPROVED', `process ${living[0]} of a lost connection has not ended`);
     await wait(1);
     const now = new Set(livingProcesses(folder));

@@ -6,7 +6,12 @@ import type { Socket } from 'node:net';
 import type { GuestEnd } from '../contract.ts';
 import { CHUNK, CMD, IHAVEOPT, OPT, REP, REQUEST_MAGIC } from './wire/constants.ts';
 
-export type RawClient = { send(data: Uint8Array): void; /** Rejects when the connection ends before. */ take(length: number): Promise<Buffer>; /** All until the server ends the connection. */ rest(): Promise<Buffer>; end(): void };
+export type RawClient = {
+  send(data: Uint8Array): void;
+  /** Rejects when the connection ends before. */ take(length: number): Promise<Buffer>;
+  /** All until the server ends the connection. */ rest(): Promise<Buffer>;
+  end(): void;
+};
 
 export async function connectRaw(path: string): Promise<RawClient> {
   const socket: Socket = connect(path);
@@ -80,7 +85,7 @@ export function requestBytes({ type, flags = 0, offset = 0, length = 0, cookie =
 export async function handshakeRaw(client: RawClient, name: string): Promise<void> {
   await client.take(18);
   client.send(Buffer.concat([Buffer.from([0, 0, 0, 3]), optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.GO, goData(name))]));
-  for (let acks = 0; acks < 2; ) {
+  for (let acks = 0; acks < 2;) {
     const head = await client.take(20);
     const type = head.readUInt32BE(12);
     await client.take(head.readUInt32BE(16));

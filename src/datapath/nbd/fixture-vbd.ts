@@ -9,13 +9,26 @@ import { openSyscalls } from '../../host/syscalls.ts';
 import type { DataPath } from '../datapath.ts';
 import { openNbdDataPath } from './nbd-data-path.ts';
 
-export type TestVbd = AsyncDisposable & { readonly folder: string; readonly plan: VbdPlan; readonly uri: string; readonly socketPath: string; readonly dataPath: DataPath };
+export type TestVbd = AsyncDisposable & {
+  readonly folder: string;
+  readonly plan: VbdPlan;
+  readonly uri: string;
+  readonly socketPath: string;
+  readonly dataPath: DataPath;
+};
 
 export async function openTestVbd(planIn: (folder: string) => VbdPlan): Promise<TestVbd> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
   const plan = planIn(folder);
   const connectionProgram = join(import.meta.dirname, 'connection.ts');
-  const dataPath = openNbdDataPath({ runFolder: folder, connectionProgram, nodePath: process.execPath, verify: async () => {}, syscalls: openSyscalls(), log: () => {} });
+  const dataPath = openNbdDataPath({
+    runFolder: folder,
+    connectionProgram,
+    nodePath: process.execPath,
+    verify: async () => {},
+    syscalls: openSyscalls(),
+    log: () => {},
+  });
   const endpoint = await dataPath.open(plan);
   assert.ok(endpoint.kind === 'nbd');
   return {

@@ -15,7 +15,13 @@ export function poisonFile(path: string): Poison {
   return { is: () => existsSync(path), set: (reason) => writeFileSync(path, reason, { mode: 0o600 }) };
 }
 
-export type FlushOptions = { readonly plan: VbdPlan; readonly fdOf: (deviceIndex: number) => number; readonly syscalls: Syscalls | null; readonly page: SharedPage; readonly poison: Poison };
+export type FlushOptions = {
+  readonly plan: VbdPlan;
+  readonly fdOf: (deviceIndex: number) => number;
+  readonly syscalls: Syscalls | null;
+  readonly page: SharedPage;
+  readonly poison: Poison;
+};
 
 export function flushVbd({ plan, fdOf, syscalls, page, poison }: FlushOptions): void {
   if (poison.is()) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');

@@ -8,7 +8,9 @@ import type { VbdIo } from './vbd-io.ts';
 const BURST_NS = 100_000_000n;
 const SECOND_NS = 1_000_000_000;
 
-export type RateClock = { /** Books that much time from now on, and gives how long it is booked ahead. */ book(kind: 'bytes' | 'requests', costNs: bigint, nowNs: bigint): bigint };
+export type RateClock = {
+  /** Books that much time from now on, and gives how long it is booked ahead. */ book(kind: 'bytes' | 'requests', costNs: bigint, nowNs: bigint): bigint;
+};
 
 /** Over two 64-bit numbers that all connections share. */
 export function makeRateClock(booked: BigInt64Array): RateClock {

@@ -16,7 +16,13 @@ import { livingProcesses, vbdFolder } from './vbd-folder.ts';
 
 const run = promisify(execFile);
 const connectionProgram = join(import.meta.dirname, 'connection.ts');
-type World = { readonly folder: string; readonly plan: VbdPlan; readonly dataPath: DataPath; readonly uri: string; readonly devices: readonly [string, string] };
+type World = {
+  readonly folder: string;
+  readonly plan: VbdPlan;
+  readonly dataPath: DataPath;
+  readonly uri: string;
+  readonly devices: readonly [string, string];
+};
 
 function openPath(folder: string): DataPath {
   return openNbdDataPath({ runFolder: folder, connectionProgram, nodePath: process.execPath, verify: async () => {}, syscalls: openSyscalls(), log: () => {} });
@@ -27,7 +33,11 @@ async function world(t: TestContext, mode: 'r' | 'w' = 'w'): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
   const devices = [join(folder, 'a'), join(folder, 'b')] as const;
   for (const path of devices) writeFileSync(path, Buffer.alloc(16 * MIB, 0xee));
-  const segment = (deviceIndex: number, offset: number, length: number) => ({ deviceIndex, offsetBytes: bytes(offset * MIB), lengthBytes: bytes(length * MIB) });
+  const segment = (deviceIndex: number, offset: number, length: number) => ({
+    deviceIndex,
+    offsetBytes: bytes(offset * MIB),
+    lengthBytes: bytes(length * MIB),
+  });
   const plan: VbdPlan = {
     generation: 17,
     exportName: 'web01/xvda@17',
@@ -52,7 +62,9 @@ async function world(t: TestContext, mode: 'r' | 'w' = 'w'): Promise<World> {
 /** The bytes of the VBD as the devices hold them. */
 function bytesOf({ plan, devices }: World): Buffer {
   const files = devices.map((path) => readFileSync(path));
-  return Buffer.concat(plan.segments.map(({ deviceIndex, offsetBytes, lengthBytes }) => (files[deviceIndex] ?? Buffer.alloc(0)).subarray(offsetBytes, offsetBytes + lengthBytes)));
+  return Buffer.concat(
+    plan.segments.map(({ deviceIndex, offsetBytes, lengthBytes }) => (files[deviceIndex] ?? Buffer.alloc(0)).subarray(offsetBytes, offsetBytes + lengthBytes)),
+  );
 }
 
 function pattern(): Buffer {
@@ -84,18 +96,41 @@ test('F1, F2, F14: what is written lies in the order of the disk, inside its run
   assert.deepEqual(readFileSync(back), pattern());
   const kept = here.devices.map((path) => readFileSync(path));
   for (const { deviceIndex, offsetBytes, lengthBytes } of here.plan.segments) kept[deviceIndex]?.fill(0xee, offsetBytes, offsetBytes + lengthBytes);
-  assert.ok(kept.every((file) => file.every((byte) => byte === 0xee)), 'the neighbours kept their bytes');
+  assert.ok(
+    kept.every((file) => file.every((byte) => byte === 0xee)),
+    'the neighbours kept their bytes',
+  );
 });
 
 test('fio writes and verifies by crc32c over runs out of order', async (t) => {
   const { uri } = await world(t);
-  const job = ['--name=v', '--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bsrange=512-64k', '--size=12M', '--iodepth=16', '--verify=crc32c', '--do_verify=1', '--output-format=terse'];
+  const job = [
+    '--name=v',
+    '--ioengine=nbd',
+    `--uri=${uri}`,
+    '--rw=randwrite',
+    '--bsrange=512-64k',
+    '--size=12M',
+    '--iodepth=16',
+    '--verify=crc32c',
+    '--do_verify=1',
+    '--output-format=terse',
+  ];
   await run('fio', job, { cwd: tmpdir() });
 });
 
 test('write zeroes, discard, patterns and misuse by qemu-io', async (t) => {
   const here = await world(t);
-  const commands = ['write -P 0x5a 0 12M', 'write -z 1M 4M', 'discard 6M 1M', 'read -P 0x5a 0 1M', 'read -P 0 1M 4M', 'read -P 0x5a 5M 1M', 'read -P 0x5a 7M 5M', 'flush'];
+  const commands = [
+    'write -P 0x5a 0 12M',
+    'write -z 1M 4M',
+    'discard 6M 1M',
+    'read -P 0x5a 0 1M',
+    'read -P 0 1M 4M',
+    'read -P 0x5a 5M 1M',
+    'read -P 0x5a 7M 5M',
+    'flush',
+  ];
   const { stdout } = await run('qemu-io', ['-f', 'raw', ...commands.flatMap((command) => ['-c', command]), here.uri]);
   assert.doesNotMatch(stdout, /failed|Pattern verification/);
   await assert.rejects(run('qemu-io', ['-f', 'raw', '-c', 'read 11M 2M', here.uri]));
@@ -105,12 +140,19 @@ test('a VBD for reading cannot be written', async (t) => {
   const here = await world(t, 'r');
   await assert.rejects(run('nbdcopy', [here.devices[0], here.uri]));
   await assert.rejects(run('qemu-io', ['-f', 'raw', '-c', 'write 0 512', here.uri]));
-  assert.equal(bytesOf(here).every((byte) => byte === 0xee), true);
+  assert.equal(
+    bytesOf(here).every((byte) => byte === 0xee),
+    true,
+  );
 });
 
 test('close() under full write load: nothing is written after it has returned', async (t) => {
   const here = await world(t);
-  const fio = spawn('fio', ['--name=w', '--ioengine=nbd', `--uri=${here.uri}`, '--rw=write', '--bs=64k', '--size=12M', '--iodepth=16', '--time_based', '--runtime=60'], { stdio: 'ignore', cwd: tmpdir() });
+  const fio = spawn(
+    'fio',
+    ['--name=w', '--ioengine=nbd', `--uri=${here.uri}`, '--rw=write', '--bs=64k', '--size=12M', '--iodepth=16', '--time_based', '--runtime=60'],
+    { stdio: 'ignore', cwd: tmpdir() },
+  );
   t.after(() => fio.kill('SIGKILL'));
   const folder = vbdFolder(here.folder, 17);
   // Until the load has reached the device.
@@ -123,7 +165,10 @@ test('close() under full write load: nothing is written after it has returned', 
   const times = here.devices.map((path) => statSync(path).mtimeMs);
   await new Promise((resolve) => fio.once('exit', resolve));
   assert.deepEqual(bytesOf(here), after);
-  assert.deepEqual(here.devices.map((path) => statSync(path).mtimeMs), times);
+  assert.deepEqual(
+    here.devices.map((path) => statSync(path).mtimeMs),
+    times,
+  );
 });
 
 test('connections outlive their daemon, and the next daemon takes them over', async (t) => {
@@ -186,7 +231,18 @@ test('direct I/O on a block device: fio writes and verifies, requests below the 
     segments: [segment(9, 4), segment(1, 8)],
   });
   assert.ok(endpoint.kind === 'nbd');
-  const job = ['--name=v', '--ioengine=nbd', `--uri=${endpoint.uri}`, '--rw=randwrite', '--bsrange=512-512k', '--size=12M', '--iodepth=32', '--verify=crc32c', '--do_verify=1', '--output-format=terse'];
+  const job = [
+    '--name=v',
+    '--ioengine=nbd',
+    `--uri=${endpoint.uri}`,
+    '--rw=randwrite',
+    '--bsrange=512-512k',
+    '--size=12M',
+    '--iodepth=32',
+    '--verify=crc32c',
+    '--do_verify=1',
+    '--output-format=terse',
+  ];
   await run('fio', job, { cwd: tmpdir() });
   await run('nbdcopy', [endpoint.uri, join(folder, 'back')]);
   const held = readFileSync(file);

@@ -34,7 +34,8 @@ function openOne(device: PlanDevice, plan: VbdPlan): number {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENXIO') throw new XvdError('DEVICE_NOT_FOUND', `${device.path} is not there`, { cause: error });
     if (code === 'EACCES' || code === 'EPERM') throw new XvdError('NOT_PERMITTED', `${device.path} may not be opened`, { cause: error });
-    if (code === 'EINVAL' && direct !== 0) throw new XvdError('NOT_SUPPORTED', `${device.path} takes no direct I/O`, { fix: 'Use --cache writeback.', cause: error });
+    if (code === 'EINVAL' && direct !== 0)
+      throw new XvdError('NOT_SUPPORTED', `${device.path} takes no direct I/O`, { fix: 'Use --cache writeback.', cause: error });
     throw new XvdError('DEVICE_FAILED', `${device.path} can't be opened (${code})`, { cause: error });
   }
 }

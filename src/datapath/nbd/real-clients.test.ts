@@ -35,17 +35,40 @@ async function sparse() {
 test('nbdinfo and qemu-img map show holes where the file has them, in the order of the disk', async () => {
   await using vbd = await sparse();
   const map = JSON.parse((await run('nbdinfo', ['--map', '--json', vbd.uri])).stdout) as { offset: number; length: number; type: number }[];
-  assert.deepEqual(map.map(({ offset, length, type }) => [offset, length, type]), [[0, 2 * MIB, 3], [2 * MIB, 2 * MIB, 0], [4 * MIB, 4 * MIB, 3]]);
+  assert.deepEqual(
+    map.map(({ offset, length, type }) => [offset, length, type]),
+    [
+      [0, 2 * MIB, 3],
+      [2 * MIB, 2 * MIB, 0],
+      [4 * MIB, 4 * MIB, 3],
+    ],
+  );
   const qemu = JSON.parse((await run('qemu-img', ['map', '--output=json', '-f', 'raw', vbd.uri])).stdout) as { start: number; length: number; zero: boolean }[];
-  assert.deepEqual(qemu.map(({ start, length, zero }) => [start, length, zero]), [[0, 2 * MIB, true], [2 * MIB, 2 * MIB, false], [4 * MIB, 4 * MIB, true]]);
+  assert.deepEqual(
+    qemu.map(({ start, length, zero }) => [start, length, zero]),
+    [
+      [0, 2 * MIB, true],
+      [2 * MIB, 2 * MIB, false],
+      [4 * MIB, 4 * MIB, true],
+    ],
+  );
 });
 
 test('the contexts of xvd tell run and device', async () => {
   await using vbd = await sparse();
   const runs = JSON.parse((await run('nbdinfo', ['--map=xvd:run', '--json', vbd.uri])).stdout) as { offset: number; type: number }[];
-  assert.deepEqual(runs.map(({ offset, type }) => [offset, type]), [[0, 0], [4 * MIB, 1]]);
+  assert.deepEqual(
+    runs.map(({ offset, type }) => [offset, type]),
+    [
+      [0, 0],
+      [4 * MIB, 1],
+    ],
+  );
   const devices = JSON.parse((await run('nbdinfo', ['--map=xvd:device', '--json', vbd.uri])).stdout) as { length: number; type: number }[];
-  assert.deepEqual(devices.map(({ length, type }) => [length, type]), [[8 * MIB, 0]]);
+  assert.deepEqual(
+    devices.map(({ length, type }) => [length, type]),
+    [[8 * MIB, 0]],
+  );
 });
 
 test('qemu-img converts a qcow2 image in and out, and finds it equal', async () => {

@@ -22,25 +22,46 @@ const HEADROOM = 64;
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
-export type Socket = { read(buffer: Buffer, at: number, length: number): number; write(buffer: Buffer, at: number, length: number): void; /** What is there now: 0 = nothing, or the end. */ readNow(buffer: Buffer, at: number, length: number): number };
+export type Socket = {
+  read(buffer: Buffer, at: number, length: number): number;
+  write(buffer: Buffer, at: number, length: number): void;
+  /** What is there now: 0 = nothing, or the end. */ readNow(buffer: Buffer, at: number, length: number): number;
+};
 
 /** Blocking socket on a descriptor. */
 export const socketOf = (input: number, output: number, syscalls: Syscalls | null): Socket => ({
   read: (buffer, at, length) => readSync(input, buffer, at, length, null),
   readNow: (buffer, at, length) => (syscalls === null ? 0 : Math.max(0, syscalls.receiveNow(input, buffer.subarray(at, at + length)))),
   write(buffer, at, length) {
-    for (let done = 0; done < length; ) done += writeSync(output, buffer, at + done, length - done, null);
+    for (let done = 0; done < length;) done += writeSync(output, buffer, at + done, length - done, null);
   },
 });
 
-export type Session = { readonly socket: Socket; readonly io: VbdIo; /** null = reads are waited for, one by one. */ readonly ahead: DirectReads | null; readonly page: SharedPage; readonly served: Served; readonly structured: boolean; readonly contexts: readonly string[] };
+export type Session = {
+  readonly socket: Socket;
+  readonly io: VbdIo;
+  /** null = reads are waited for, one by one. */ readonly ahead: DirectReads | null;
+  readonly page: SharedPage;
+  readonly served: Served;
+  readonly structured: boolean;
+  readonly contexts: readonly string[];
+};
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
 type Loop = Session & { readonly coldness: Coldness; input: Buffer; output: Buffer; at: number; end: number; expected: number; filled: number };
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
 export function serveRequests(session: Session, rest: Uint8Array): void {
-  const loop: Loop = { ...session, coldness: makeColdness(), input: Buffer.allocUnsafeSlow(INPUT_BYTES), output: Buffer.allocUnsafeSlow(OUTPUT_BYTES), at: 0, end: rest.length, expected: 0, filled: 0 };
+  const loop: Loop = {
+    ...session,
+    coldness: makeColdness(),
+    input: Buffer.allocUnsafeSlow(INPUT_BYTES),
+    output: Buffer.allocUnsafeSlow(OUTPUT_BYTES),
+    at: 0,
+    end: rest.length,
+    expected: 0,
+    filled: 0,
+  };
   loop.input.set(rest, 0);
   for (;;) {
     if (loop.coldness.cold()) expectWaiting(loop);
@@ -113,7 +134,8 @@ function compact(loop: Loop, wanted: number): void {
   loop.at = 0;
   if (wanted > loop.input.length) loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], wanted);
   // A large request is over: its memory goes back.
-  else if (loop.input.length > INPUT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES) loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], INPUT_BYTES);
+  else if (loop.input.length > INPUT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES)
+    loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], INPUT_BYTES);
 }
 
 /** Begins every read that waits in the input, also what has come in since. */
@@ -138,7 +160,9 @@ function serve(loop: Loop, request: Request, payloadAt: number): void {
     if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
     room(loop, HEADROOM);
-    loop.filled = loop.structured ? putNoneChunk(loop.output, loop.filled, loop.input, request.cookieAt) : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, 0);
+    loop.filled = loop.structured
+      ? putNoneChunk(loop.output, loop.filled, loop.input, request.cookieAt)
+      : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, 0);
   });
 }
 
@@ -212,7 +236,9 @@ function status(loop: Loop, request: Request): void {
 function answerError(loop: Loop, request: Request, cookies: Buffer, error: number): void {
   loop.page.count('errors', 1);
   room(loop, HEADROOM);
-  loop.filled = loop.structured ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error) : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, error);
+  loop.filled = loop.structured
+    ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error)
+    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, error);
 }
 
 const numbers: Readonly<Record<string, number>> = { EPERM: NBD_ERROR.EPERM, EROFS: NBD_ERROR.EPERM, ENOMEM: NBD_ERROR.ENOMEM, EINVAL: NBD_ERROR.EINVAL };

@@ -1,6 +1,6 @@
 // Direct I/O wants aligned memory, and the socket's buffers are not: data goes through one aligned buffer a connection.
 
-import { readAll, writeAll } from './vbd-io.ts';
+import { readAll, writeAll } from './device-io.ts';
 
 const STAGING_BYTES = 1024 * 1024;
 

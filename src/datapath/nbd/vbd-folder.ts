@@ -24,7 +24,16 @@ export type VbdFolder = {
 
 export function vbdFolder(runFolder: string, generation: Generation): VbdFolder {
   const path = join(runFolder, 'vbd', String(generation));
-  return { path, socket: join(path, 'nbd.sock'), plan: join(path, 'plan.json'), alive: join(path, 'alive'), shared: join(path, 'shared'), poisoned: join(path, 'poisoned'), log: join(path, 'log'), processes: join(path, 'processes') };
+  return {
+    path,
+    socket: join(path, 'nbd.sock'),
+    plan: join(path, 'plan.json'),
+    alive: join(path, 'alive'),
+    shared: join(path, 'shared'),
+    poisoned: join(path, 'poisoned'),
+    log: join(path, 'log'),
+    processes: join(path, 'processes'),
+  };
 }
 
 export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number, syscalls: Syscalls | null): void {
@@ -40,7 +49,8 @@ export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number
 function makePipe(path: string, syscalls: Syscalls | null): void {
   if (syscalls === null) return void execFileSync('mkfifo', ['-m', '600', path]);
   const result = syscalls.mkfifo(path, 0o600);
-  if (result < 0) throw new XvdError('NOT_SUPPORTED', `no pipe can be made at ${path} (error ${-result})`, { fix: 'Set XVD_RUN to a folder of a local filesystem.' });
+  if (result < 0)
+    throw new XvdError('NOT_SUPPORTED', `no pipe can be made at ${path} (error ${-result})`, { fix: 'Set XVD_RUN to a folder of a local filesystem.' });
 }
 
 export const removeFolder = (folder: VbdFolder): void => rmSync(folder.path, { recursive: true, force: true });

@@ -1,14 +1,13 @@
 // Reads and writes of one VBD on its devices, through the descriptors that the daemon opened. Blocking, as its process is.
 // What was written since the last flush is kept as ranges, so that a flush waits for them and for no neighbour's pages.
 
-import { readSync, writeSync } from 'node:fs';
-import { XvdError } from '../../base/error.ts';
 import { eachPiece, makeMap, segmentAt } from '../../core/extent-map.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
+import { readAll, writeAll } from './device-io.ts';
 import { flushVbd } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
@@ -113,17 +112,4 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       return done;
     },
   };
-}
-
-/** A short read or write is repeated from where it ended; the end of a device inside a VBD is a device that shrank. */
-export function readAll(fd: number, buffer: Buffer, at: number, length: number, position: number): void {
-  for (let done = 0; done < length; ) {
-    const count = readSync(fd, buffer, at + done, length - done, position + done);
-    if (count === 0) throw new XvdError('DEVICE_FAILED', 'the device ends inside the VBD');
-    done += count;
-  }
-}
-
-export function writeAll(fd: number, buffer: Buffer, at: number, length: number, position: number): void {
-  for (let done = 0; done < length; ) done += writeSync(fd, buffer, at + done, length - done, position + done);
 }

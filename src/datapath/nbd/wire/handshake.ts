@@ -15,7 +15,10 @@ export type Export = {
   readonly contexts: readonly string[];
 };
 
-export type Negotiated = { readonly structured: boolean; /** Selected context names, in the order of their ids from 1. */ readonly contexts: readonly string[] };
+export type Negotiated = {
+  readonly structured: boolean;
+  /** Selected context names, in the order of their ids from 1. */ readonly contexts: readonly string[];
+};
 
 export type Step = {
   /** Bytes of the input that are done with. */
@@ -207,9 +210,17 @@ function metaContext(exported: Export, state: State, option: number, data: Uint8
   if (!isOurs(exported, name.value)) return refuse(REP.ERR_UNKNOWN, 'no such export');
   const all = !setting && queries.length === 0;
   // `namespace:` asks for all of a namespace, and only when listing.
-  const found = exported.contexts.filter((context) => all || queries.some((query) => query === context || (!setting && query.endsWith(':') && context.startsWith(query))));
+  const found = exported.contexts.filter(
+    (context) => all || queries.some((query) => query === context || (!setting && query.endsWith(':') && context.startsWith(query))),
+  );
   if (setting) state.contexts = found;
-  return { output: [...found.map((context, index) => optionReply(option, REP.META_CONTEXT, contextInfo(setting ? index + 1 : 0, context))), optionReply(option, REP.ACK)], next: 'more' };
+  return {
+    output: [
+      ...found.map((context, index) => optionReply(option, REP.META_CONTEXT, contextInfo(setting ? index + 1 : 0, context))),
+      optionReply(option, REP.ACK),
+    ],
+    next: 'more',
+  };
 }
 
 function contextInfo(id: number, name: string): Uint8Array {

@@ -2,7 +2,18 @@
 // A request is validated here, once, at the edge; what passes lies inside the VBD.
 
 import { limits } from '../../../base/limits.ts';
-import { CHUNK, CHUNK_DONE, CMD, CMD_FLAG, NBD_ERROR, REQUEST_MAGIC, SIMPLE_REPLY_BYTES, SIMPLE_REPLY_MAGIC, STRUCTURED_HEADER_BYTES, STRUCTURED_REPLY_MAGIC } from './constants.ts';
+import {
+  CHUNK,
+  CHUNK_DONE,
+  CMD,
+  CMD_FLAG,
+  NBD_ERROR,
+  REQUEST_MAGIC,
+  SIMPLE_REPLY_BYTES,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_HEADER_BYTES,
+  STRUCTURED_REPLY_MAGIC,
+} from './constants.ts';
 
 export type Request = {
   readonly type: number;
@@ -25,7 +36,12 @@ export function parseRequest(input: Buffer, at: number): Request | null {
   };
 }
 
-export type Served = { readonly sizeBytes: number; readonly readOnly: boolean; readonly minimumBytes: number; /** Whether the client has chosen contexts for BLOCK_STATUS. */ readonly contexts: boolean };
+export type Served = {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly minimumBytes: number;
+  /** Whether the client has chosen contexts for BLOCK_STATUS. */ readonly contexts: boolean;
+};
 
 const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
   [CMD.READ]: CMD_FLAG.DF | CMD_FLAG.FUA,
@@ -94,7 +110,13 @@ export function putErrorChunk(output: Buffer, at: number, input: Buffer, cookieA
 export const statusChunkBytes = (pairs: readonly number[]): number => STRUCTURED_HEADER_BYTES + 4 + 4 * pairs.length;
 
 /** One chunk a context: lengths and flags by turns. */
-export function putStatusChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, chunk: { readonly contextId: number; readonly pairs: readonly number[]; readonly last: boolean }): number {
+export function putStatusChunk(
+  output: Buffer,
+  at: number,
+  input: Buffer,
+  cookieAt: number,
+  chunk: { readonly contextId: number; readonly pairs: readonly number[]; readonly last: boolean },
+): number {
   let next = putChunk(output, at, input, cookieAt, CHUNK.BLOCK_STATUS, 4 + 4 * chunk.pairs.length, chunk.last ? CHUNK_DONE : 0);
   next = output.writeUInt32BE(chunk.contextId, next);
   for (const value of chunk.pairs) next = output.writeUInt32BE(value, next);

@@ -10,7 +10,14 @@ import { startHandshake } from './handshake.ts';
 import type { Export, Step } from './handshake.ts';
 import { parseRequest, refusalOf } from './transmission.ts';
 
-const exported: Export = { name: 'web01/xvda@17', description: 'xvd', sizeBytes: 2 ** 40, transmissionFlags: FLAG.HAS_FLAGS | FLAG.SEND_FLUSH, blockSizes: [512, 4096, limits.nbdRequestBytes], contexts: ['base:allocation', 'xvd:run'] };
+const exported: Export = {
+  name: 'web01/xvda@17',
+  description: 'xvd',
+  sizeBytes: 2 ** 40,
+  transmissionFlags: FLAG.HAS_FLAGS | FLAG.SEND_FLUSH,
+  blockSizes: [512, 4096, limits.nbdRequestBytes],
+  contexts: ['base:allocation', 'xvd:run'],
+};
 const FLAGS = Buffer.from([0, 0, 0, 3]);
 
 type Reply = { readonly option: number; readonly type: number; readonly data: Buffer };
@@ -40,7 +47,15 @@ test('GO tells size, flags and block sizes, and what else was asked for, then tr
   const step = say(optionBytes(OPT.GO, goData('web01/xvda@17', [INFO.NAME])));
   assert.deepEqual(step.next, { go: { structured: false, contexts: [] } });
   const replies = repliesOf(step);
-  assert.deepEqual(replies.map(({ type, data }) => [type, type === REP.INFO ? data.readUInt16BE(0) : 0]), [[REP.INFO, INFO.EXPORT], [REP.INFO, INFO.BLOCK_SIZE], [REP.INFO, INFO.NAME], [REP.ACK, 0]]);
+  assert.deepEqual(
+    replies.map(({ type, data }) => [type, type === REP.INFO ? data.readUInt16BE(0) : 0]),
+    [
+      [REP.INFO, INFO.EXPORT],
+      [REP.INFO, INFO.BLOCK_SIZE],
+      [REP.INFO, INFO.NAME],
+      [REP.ACK, 0],
+    ],
+  );
   assert.equal(replies[0]?.data.readBigUInt64BE(2), 2n ** 40n);
 });
 
@@ -66,8 +81,19 @@ test('another generation of the same name is unknown here', () => {
 test('contexts are listed, chosen and numbered from 1, and only after structured replies', () => {
   assert.equal(repliesOf(say(optionBytes(OPT.SET_META_CONTEXT, contextData('', 'base:allocation'))))[0]?.type, REP.ERR_INVALID);
   const listed = repliesOf(say(optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.LIST_META_CONTEXT, contextData('', 'xvd:'))));
-  assert.deepEqual(listed.map(({ type, data }) => [type, data.subarray(4).toString()]), [[REP.ACK, ''], [REP.META_CONTEXT, 'xvd:run'], [REP.ACK, '']]);
-  const step = say(optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.SET_META_CONTEXT, contextData('', 'no:such', 'base:allocation')), optionBytes(OPT.GO, goData('')));
+  assert.deepEqual(
+    listed.map(({ type, data }) => [type, data.subarray(4).toString()]),
+    [
+      [REP.ACK, ''],
+      [REP.META_CONTEXT, 'xvd:run'],
+      [REP.ACK, ''],
+    ],
+  );
+  const step = say(
+    optionBytes(OPT.STRUCTURED_REPLY),
+    optionBytes(OPT.SET_META_CONTEXT, contextData('', 'no:such', 'base:allocation')),
+    optionBytes(OPT.GO, goData('')),
+  );
   assert.deepEqual(step.next, { go: { structured: true, contexts: ['base:allocation'] } });
   assert.equal(repliesOf(step)[1]?.data.readUInt32BE(0), 1);
 });
@@ -84,8 +110,18 @@ test('unknown options, TLS and malformed data are refused by the words of the pr
 });
 
 /** A talk that is well-formed, to be damaged. */
-const talk = Buffer.concat([FLAGS, optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.LIST), optionBytes(OPT.LIST_META_CONTEXT, contextData('', 'base:')), optionBytes(OPT.SET_META_CONTEXT, contextData('', 'base:allocation', 'xvd:run')), optionBytes(OPT.INFO, goData('', [1, 2])), optionBytes(OPT.GO, goData('web01/xvda@17', [3]))]);
-const damage = fc.array(fc.record({ at: fc.nat(talk.length - 1), value: fc.nat(255), kind: fc.constantFrom('set', 'cut', 'insert', 'repeat') }), { maxLength: 6 });
+const talk = Buffer.concat([
+  FLAGS,
+  optionBytes(OPT.STRUCTURED_REPLY),
+  optionBytes(OPT.LIST),
+  optionBytes(OPT.LIST_META_CONTEXT, contextData('', 'base:')),
+  optionBytes(OPT.SET_META_CONTEXT, contextData('', 'base:allocation', 'xvd:run')),
+  optionBytes(OPT.INFO, goData('', [1, 2])),
+  optionBytes(OPT.GO, goData('web01/xvda@17', [3])),
+]);
+const damage = fc.array(fc.record({ at: fc.nat(talk.length - 1), value: fc.nat(255), kind: fc.constantFrom('set', 'cut', 'insert', 'repeat') }), {
+  maxLength: 6,
+});
 
 function damaged(changes: readonly { readonly at: number; readonly value: number; readonly kind: string }[]): Buffer {
   let bytes = Buffer.from(talk);
@@ -108,7 +144,7 @@ test('however a handshake is damaged and cut into pieces, its answers are the sa
       const output: Uint8Array[] = [];
       let held = Buffer.alloc(0);
       let next: Step['next'] = 'more';
-      for (let at = 0; at < bytes.length && next === 'more'; ) {
+      for (let at = 0; at < bytes.length && next === 'more';) {
         const size = sizes.next().value;
         held = Buffer.concat([held, bytes.subarray(at, at + size)]);
         at += size;
@@ -132,8 +168,16 @@ test('whatever is asked, what passes lies inside the VBD, is whole blocks, and n
   const request = fc.record({
     type: fc.nat(12),
     flags: fc.nat(0xffff),
-    offset: fc.oneof(fc.nat(2 * 1024 * 1024), fc.maxSafeNat(), fc.nat(4096).map((sector) => sector * 512)),
-    length: fc.oneof(fc.nat(2 * 1024 * 1024), fc.nat(0xffffffff), fc.nat(4096).map((sector) => sector * 512)),
+    offset: fc.oneof(
+      fc.nat(2 * 1024 * 1024),
+      fc.maxSafeNat(),
+      fc.nat(4096).map((sector) => sector * 512),
+    ),
+    length: fc.oneof(
+      fc.nat(2 * 1024 * 1024),
+      fc.nat(0xffffffff),
+      fc.nat(4096).map((sector) => sector * 512),
+    ),
   });
   fc.assert(
     fc.property(request, fc.boolean(), (fields, readOnly) => {
