@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import type { Plugin } from 'esbuild';
+import type { BuildOptions, Plugin } from 'esbuild';
 import { entryName, ownFileReferences, ownFilesFromDist } from './own-files.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -60,9 +60,8 @@ const leanHttp: Plugin = {
 };
 
 /** Compiled code is kept beside the program, so that a start need not compile it again; a folder that can't be written is no error. */
-const launcher = `import { enableCompileCache } from 'node:module';
-enableCompileCache(new URL('./.compiled', import.meta.url).pathname);
-await import('./cli-main.js');
+const launcher = `require('node:module').enableCompileCache(require('node:path').join(__dirname, '.compiled'));
+require('./cli-main.cjs');
 `;
 
 function place(path: string, contents: string | Uint8Array): void {
@@ -75,7 +74,7 @@ function place(path: string, contents: string | Uint8Array): void {
 function removeOld(fresh: ReadonlySet<string>): void {
   for (const name of readdirSync(dist)) {
     const path = join(dist, name);
-    if (fresh.has(name) || !/\.(js|half)$/.test(name)) continue;
+    if (fresh.has(name) || !/\.(c?js|half)$/.test(name)) continue;
     if (Date.now() - statSync(path).mtimeMs > keepOldMs) rmSync(path, { force: true });
   }
 }
@@ -87,32 +86,43 @@ function declarations(): void {
 }
 
 const hash = inputHash();
-if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === hash && existsSync(join(dist, 'xvd.js'))) process.exit(0);
+if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === hash && existsSync(join(dist, 'xvd.cjs'))) process.exit(0);
 
 const { build } = await import('esbuild');
 const entries = entryPoints();
-const result = await build({
+const entriesOf = (wanted: (name: string) => boolean): Record<string, string> => Object.fromEntries([...entries].filter(([name]) => wanted(name)));
+const common: BuildOptions & { write: false } = {
   absWorkingDir: root,
-  entryPoints: Object.fromEntries(entries),
   outdir: dist,
   write: false,
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node26',
   // koffi finds its binary beside itself; pino starts workers from its own files.
   external: ['koffi', 'pino'],
-  chunkNames: '[name]-[hash]',
   minifySyntax: true,
   legalComments: 'none',
   logLevel: 'warning',
   plugins: [ownFiles, leanHttp],
-}).catch((): never => process.exit(1)); // It has said why.
+};
+// Programs are one CommonJS file each: it is read at once, and what a module imports is loaded only when that module is first
+// used (as ES modules, all that any command needs of Node would be loaded by each). The library is ES modules.
+const results = await Promise.all([
+  build({
+    ...common,
+    entryPoints: entriesOf((name) => name !== 'index'),
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    define: { 'import.meta.url': 'ownUrl' },
+    banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+  }),
+  build({ ...common, entryPoints: entriesOf((name) => name === 'index'), format: 'esm', splitting: true, chunkNames: '[name]-[hash]' }),
+]).catch((): never => process.exit(1)); // It has said why.
+const outputFiles = results.flatMap((result) => result.outputFiles);
 mkdirSync(dist, { recursive: true });
-const isEntry = (path: string): boolean => entries.has(basename(path, '.js'));
-for (const file of result.outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
-if (entries.has('cli-main')) place(join(dist, 'xvd.js'), launcher);
+const isEntry = (path: string): boolean => entries.has(basename(path).replace(/\.c?js$/, ''));
+for (const file of outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
+if (entries.has('cli-main')) place(join(dist, 'xvd.cjs'), launcher);
 declarations();
-removeOld(new Set([...result.outputFiles.map(file => basename(file.path)), 'xvd.js']));
+removeOld(new Set([...outputFiles.map(file => basename(file.path)), 'xvd.cjs']));
 place(stampFile, hash);

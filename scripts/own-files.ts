@@ -14,7 +14,7 @@ const anyReference = /new URL\('(\.{1,2}\/[^']+)', import\.meta\.url\)/g;
 export const ownFilesFromDist = (path: string, text: string): string =>
   text.replaceAll(anyReference, (_, target: string) => {
     const file = posix.join(posix.dirname(path), target);
-    return `new URL('${target.endsWith('.ts') ? `./${entryName(file)}.js` : posix.relative('dist', file)}', import.meta.url)`;
+    return `new URL('${target.endsWith('.ts') ? `./${entryName(file)}.cjs` : posix.relative('dist', file)}', import.meta.url)`;
   });
 
 /** `src/datapath/nbd/connection.ts` is `nbd-connection` in dist/: the folder keeps two files of one name apart. */

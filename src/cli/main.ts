@@ -98,4 +98,4 @@ function version(): string {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
 // Set, not exit(): what was printed into a pipe is still on its way.
-process.exitCode = await main(process.argv.slice(2));
+void main(process.argv.slice(2)).then((status) => (process.exitCode = status));

@@ -1,10 +1,9 @@
 // The real clock and real chance. Reading the time since boot needs no system call that Node lacks: /proc/uptime has it.
 
-import { randomInt, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { Clock, Random } from '../base/clock.ts';
 import { wallMs } from '../base/units.ts';
+import { openSyscalls } from '../host/syscalls.ts';
 
 export function openClock(): Clock {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -25,13 +24,12 @@ const TIME_ERROR = 5;
 
 /** adjtimex's own state; unknown counts as not synchronised. */
 function isSynchronised(): boolean {
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as { load(path: string): { func(signature: string): (buffer: Uint8Array) => number } };
-    const state = koffi.load('libc.so.6').func('int adjtimex(_Inout_ uint8_t *timex)')(new Uint8Array(256));
-    return state >= 0 && state !== TIME_ERROR;
-  } catch {
-    return false;
-  }
+  const state = openSyscalls()?.clockState() ?? -1;
+  return state >= 0 && state !== TIME_ERROR;
 }
 
-export const openRandom = (): Random => ({ uuid: () => randomUUID(), integer: (limit) => randomInt(limit) });
+/** Node's cryptography is loaded when chance is first asked for: commands that only read never do. */
+export function openRandom(): Random {
+  const crypto = (): typeof import('node:crypto') => process.getBuiltinModule('node:crypto');
+  return { uuid: () => crypto().randomUUID(), integer: (limit) => crypto().randomInt(limit) };
+}

@@ -1,8 +1,11 @@
 // All that the commands do, as functions: on the catalog directly, and through the daemon for what needs the data path or a
 // hypervisor. Each use case is loaded when it is first called.
 
-import { openClient } from '../api/client.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Client } from '../api/client.ts';
 import type { CheckOptions } from '../app/check-pool.ts';
+import type { DeviceMapInfo } from '../app/pool-map.ts';
 import type { Work } from '../app/prepare-disk.ts';
 import type {
   AttachOptions,
@@ -23,8 +26,12 @@ import type {
   Warnings,
 } from '../app/shapes.ts';
 import type { CatalogSystem } from '../app/system.ts';
+import { XvdError } from '../base/error.ts';
 import type { DomainDescription, ExpertLevel } from '../core/types.ts';
 import { composeCatalogSystem } from '../daemon/compose.ts';
+import type { ComposedCatalog } from '../daemon/compose.ts';
+import { mendOf } from './mend.ts';
+import type { Mend } from './mend.ts';
 import { resolveSettings } from './settings.ts';
 import type { Settings, SettingsInput } from './settings.ts';
 
@@ -50,6 +57,8 @@ export interface Xvd extends AsyncDisposable {
   showDisk(disk: string): Promise<DiskInfo>;
   /** Sectors on whole drives, in the order of the disk; the uname may be `vd:` or `phy:`. */
   extentsOf(uname: string): Promise<ExtentInfo[]>;
+  /** Who has what of each device, in runs of extents, ascending, without gaps. DEVICE_NOT_FOUND. */
+  poolMap(options?: { readonly device?: string }): Promise<{ readonly devices: readonly DeviceMapInfo[] }>;
   vbds(options?: { readonly domain?: string }): Promise<VbdInfo[]>;
   events(options?: { readonly afterId?: number; readonly limit?: number }): Promise<EventInfo[]>;
   /** Every problem found; with `repair`, what needs no guess is mended. */
@@ -79,24 +88,40 @@ export async function xvdOf(settings: Settings): Promise<Xvd> {
   return { ...onCatalog(system, settings), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
 }
 
-type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
+type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'poolMap' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
 
-function onCatalog(system: CatalogSystem, settings: Settings): OnCatalog {
+function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
+  // What can only fail without a catalog must not make one.
+  const isMade = (): boolean => existsSync(join(settings.stateFolder, 'catalog.sqlite'));
+  const mustKnow = async (disk: string): Promise<void> => {
+    if (!isMade()) await (await import('../app/show-disk.ts')).showDisk(system, disk);
+  };
   return {
     formatDevice: async (options) => (await import('../app/format-device.ts')).formatDevice(system, options),
     unformatDevice: async (options) => (await import('../app/format-device.ts')).unformatDevice(system, options),
     listDevices: async () => (await import('../app/list-devices.ts')).listDevices(system),
-    createDisk: async (options, work) => (await import('../app/create-disk.ts')).createDisk(system, options, work),
-    refreshDisk: async (options) => (await import('../app/refresh-disk.ts')).refreshDisk(system, options),
+    createDisk: async (options, work) => {
+      if (!isMade()) throw new XvdError('POOL_FULL', 'the pool has no device', { fix: 'Format a device first: `xvd format DEVICE`.' });
+      return (await import('../app/create-disk.ts')).createDisk(system, options, work);
+    },
+    refreshDisk: async (options) => {
+      await mustKnow(options.disk);
+      return (await import('../app/refresh-disk.ts')).refreshDisk(system, options);
+    },
     deleteDisk: async (options) => {
+      await mustKnow(options.disk);
       // Only the daemon can revoke what is attached.
       if (options.force !== true || (await attachedOf(system, options.disk)) === 0) return (await import('../app/delete-disk.ts')).deleteDisk(system, options);
-      return openClient(settings.runFolder).call('DELETE', `/api/v1/disks/${encodeURIComponent(options.disk)}?force=true`);
+      return (await daemon(settings)).call('DELETE', `/api/v1/disks/${encodeURIComponent(options.disk)}?force=true`);
     },
-    restoreDisk: async (options) => (await import('../app/restore-disk.ts')).restoreDisk(system, options),
+    restoreDisk: async (options) => {
+      await mustKnow(options.disk);
+      return (await import('../app/restore-disk.ts')).restoreDisk(system, options);
+    },
     listDisks: async (options) => (await import('../app/list-disks.ts')).listDisks(system, options),
     showDisk: async (disk) => (await import('../app/show-disk.ts')).showDisk(system, disk),
     extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
+    poolMap: async (options) => (await import('../app/pool-map.ts')).poolMap(system, options),
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
     checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system, options),
@@ -109,17 +134,23 @@ async function attachedOf(system: CatalogSystem, disk: string): Promise<number> 
   return (await showDisk(system, disk)).vbds.length;
 }
 
+/** Loaded when it is first needed: HTTP costs a command more than the catalog does. */
+async function daemon(settings: Settings): Promise<Client> {
+  const { openClient } = await import('../api/client.ts');
+  return openClient(settings.runFolder);
+}
+
 function overDaemon(settings: Settings): Pick<Xvd, 'attach' | 'checkSharing' | 'detach' | 'startDomain' | 'stopDomain' | 'listDomains' | 'consoleOf'> {
-  const client = openClient(settings.runFolder);
+  const call: Client['call'] = async (method, path, body) => (await daemon(settings)).call(method, path, body);
   const at = (...parts: readonly string[]): string => `/api/v1/${parts.map(encodeURIComponent).join('/')}`;
   const forced = (force: boolean | undefined): string => (force === true ? '?force=true' : '');
   return {
-    attach: (options) => client.call('POST', at('vbds'), { expert: settings.expert, ...options }),
-    checkSharing: (options) => client.call('POST', at('vbds'), { expert: settings.expert, ...options, dryRun: true }),
-    detach: ({ domain, target, force }) => client.call('DELETE', `${at('vbds', domain, target.replace(/^\/dev\//, ''))}${forced(force)}`),
-    startDomain: (description, options) => client.call('POST', at('domains'), { description, expert: options?.expert ?? description.expert ?? settings.expert }),
-    stopDomain: ({ name, force }) => client.call('DELETE', `${at('domains', name)}${forced(force)}`),
-    listDomains: () => client.call('GET', at('domains')),
-    consoleOf: ({ name }) => client.call('GET', at('domains', name, 'console')),
+    attach: (options) => call('POST', at('vbds'), { expert: settings.expert, ...options }),
+    checkSharing: (options) => call('POST', at('vbds'), { expert: settings.expert, ...options, dryRun: true }),
+    detach: ({ domain, target, force }) => call('DELETE', `${at('vbds', domain, target.replace(/^\/dev\//, ''))}${forced(force)}`),
+    startDomain: (description, options) => call('POST', at('domains'), { description, expert: options?.expert ?? description.expert ?? settings.expert }),
+    stopDomain: ({ name, force }) => call('DELETE', `${at('domains', name)}${forced(force)}`),
+    listDomains: () => call('GET', at('domains')),
+    consoleOf: ({ name }) => call('GET', at('domains', name, 'console')),
   };
 }

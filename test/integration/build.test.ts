@@ -15,7 +15,7 @@ test('a source that another starts is found by its URL, an import or another fil
 });
 
 test('references of a source lead to its neighbour in dist/, or out of it to the file itself', () => {
-  assert.equal(ownFilesFromDist('src/daemon/compose.ts', "new URL('../datapath/nbd/connection.ts', import.meta.url)"), "new URL('./nbd-connection.js', import.meta.url)");
+  assert.equal(ownFilesFromDist('src/daemon/compose.ts', "new URL('../datapath/nbd/connection.ts', import.meta.url)"), "new URL('./nbd-connection.cjs', import.meta.url)");
   assert.equal(ownFilesFromDist('src/cli/main.ts', "new URL('../../package.json', import.meta.url)"), "new URL('../package.json', import.meta.url)");
 });
 

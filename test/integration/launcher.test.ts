@@ -19,7 +19,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 /** A stand-in for the bundle that prints its arguments. */
 function build(): void {
   mkdirSync(join(folder, 'dist'));
-  writeFileSync(join(folder, 'dist/xvd.js'), 'console.log(JSON.stringify(process.argv.slice(2)));');
+  writeFileSync(join(folder, 'dist/xvd.cjs'), 'console.log(JSON.stringify(process.argv.slice(2)));');
 }
 
 function pinNode(): void {

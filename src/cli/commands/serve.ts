@@ -1,7 +1,8 @@
 import type { Command } from '../command.ts';
 
 export const run: Command['run'] = async (context, { value }) => {
-  const { serve } = await import('../../daemon/serve.ts');
+  // A program of its own in dist/: no other command reads the web server's code.
+  const { serve } = (await import(new URL('../../daemon/serve.ts', import.meta.url).href)) as typeof import('../../daemon/serve.ts');
   const settings = {
     ...context.settings,
     listen: value('listen') ?? context.settings.listen,
