@@ -11,20 +11,33 @@ import { parseUname } from './uname.ts';
 type Check = (value: unknown, path: string) => void;
 
 const fail = (path: string, wanted: string, value: unknown): never => {
-  throw new XvdError('VALUE_INVALID', `${path}: ${wanted} is wanted, not ${value === undefined ? 'nothing' : JSON.stringify(value)}`, { fix: 'See `xvd domain start --help` for the description.' });
+  throw new XvdError('VALUE_INVALID', `${path}: ${wanted} is wanted, not ${value === undefined ? 'nothing' : JSON.stringify(value)}`, {
+    fix: 'See `xvd domain start --help` for the description.',
+  });
 };
 
 const text: Check = (value, path) => void (typeof value === 'string' && value !== '' && !value.includes('\0') ? 0 : fail(path, 'a text', value));
-const oneOf = (...words: readonly unknown[]): Check => (value, path) => void (words.includes(value) ? 0 : fail(path, words.map((word) => JSON.stringify(word)).join(' or '), value));
-const count = (most: number): Check => (value, path) => void (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= most ? 0 : fail(path, `a whole number from 1 to ${most}`, value));
-const parsed = (parse: (value: string) => unknown): Check => (value, path) => {
-  text(value, path);
-  try {
-    parse(value as string);
-  } catch (error) {
-    throw error instanceof XvdError ? new XvdError(error.code, `${path}: ${error.message}`, { fix: error.fix, cause: error }) : error;
-  }
-};
+const oneOf =
+  (...words: readonly unknown[]): Check =>
+  (value, path) =>
+    void (words.includes(value) ? 0 : fail(path, words.map((word) => JSON.stringify(word)).join(' or '), value));
+const count =
+  (most: number): Check =>
+  (value, path) =>
+    void (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= most ? 0 : fail(path, `a whole number from 1 to ${most}`, value));
+const parsed =
+  (parse: (value: string) => unknown): Check =>
+  (value, path) => {
+    text(value, path);
+    try {
+      parse(value as string);
+    } catch (error) {
+      throw error instanceof XvdError ? new XvdError(error.code, `${path}: ${error.message}`, { fix: error.fix, cause: error }) : error;
+    }
+  };
+/** A part of the kernel's `ip=`, where a blank or a colon would begin something else. */
+const hostName: Check = (value, path) =>
+  void (typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(value) ? 0 : fail(path, 'a host name', value));
 const address: Check = (value, path) => {
   const numbers = typeof value === 'string' ? value.split('.') : [];
   if (numbers.length !== 4 || numbers.some((number) => !/^\d{1,3}$/.test(number) || Number(number) > 255)) fail(path, 'an IPv4 address', value);
@@ -34,7 +47,8 @@ function record(value: unknown, path: string, known: Readonly<Record<string, Che
   if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(path, 'an object', value);
   const entries = Object.entries(value as object);
   for (const [key, inner] of entries) {
-    const check = known[key];
+    // Own keys only: `constructor` is in every object.
+    const check = Object.hasOwn(known, key) ? known[key] : undefined;
     const at = path === '' ? key : `${path}.${key}`;
     if (check === undefined) throw new XvdError('VALUE_INVALID', `${at}: unknown key`, { fix: `Known here: ${Object.keys(known).join(', ')}.` });
     if (inner !== undefined) check(inner, at);
@@ -42,8 +56,9 @@ function record(value: unknown, path: string, known: Readonly<Record<string, Che
   for (const key of required) if ((value as Record<string, unknown>)[key] === undefined) fail(path === '' ? key : `${path}.${key}`, 'a value', undefined);
 }
 
-const network: Check = (value, path) => record(value, path, { ip: address, netmask: address, gateway: address, hostname: text, bridge: text }, []);
-const disk: Check = (value, path) => record(value, path, { source: parsed(parseUname), target: parsed(parseTarget), mode: oneOf('r', 'w') }, ['source', 'target', 'mode']);
+const network: Check = (value, path) => record(value, path, { ip: address, netmask: address, gateway: address, hostname: hostName, bridge: text }, []);
+const disk: Check = (value, path) =>
+  record(value, path, { source: parsed(parseUname), target: parsed(parseTarget), mode: oneOf('r', 'w') }, ['source', 'target', 'mode']);
 const disks: Check = (value, path) => {
   if (!Array.isArray(value)) return fail(path, 'a list', value);
   if (value.length > limits.domainDisks) fail(path, `at most ${limits.domainDisks} disks`, value.length);
