@@ -1,7 +1,7 @@
 // What a command is: words for its help and completion, flags, arguments, and the module that does it. One table of these
 // (commands.ts) is the source of parsing, help, completion and man pages.
 
-import type { Settings } from '../library/settings.ts';
+import type { Settings } from '../daemon/settings.ts';
 import type { Xvd } from '../library/open-xvd.ts';
 
 export type Flag = {

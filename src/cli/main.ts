@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { errorBody, errorTable, XvdError } from '../base/error.ts';
-import { resolveSettings } from '../library/settings.ts';
+import { resolveSettings } from '../daemon/settings.ts';
 import type { Xvd } from '../library/open-xvd.ts';
 import type { Context, Invocation, Outcome } from './command.ts';
 import { commands } from './commands.ts';

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { pino } from 'pino';
 import { apiSocket } from '../api/client.ts';
@@ -12,7 +13,8 @@ import { reconcile } from '../app/reconcile.ts';
 import { endDomain } from '../app/start-domain.ts';
 import type { System } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
-import type { Settings } from '../library/settings.ts';
+import { openSyscalls } from '../host/syscalls.ts';
+import type { Settings } from './settings.ts';
 import { watchCatalog } from './catalog-watch.ts';
 import { composeSystem } from './compose.ts';
 import type { Log } from './compose.ts';
@@ -29,23 +31,28 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   const log: Log = (event, details) => logger.info({ event, ...details });
   makeFolder(settings.runFolder);
   makeFolder(settings.stateFolder);
-  await using lock = await lockDaemon(settings.stateFolder);
+  await using lock = await lockDaemon(settings.stateFolder, openSyscalls());
   void lock;
   await using system = await composeSystem(settings, log);
   const catalogId = await system.catalog.write((writer) => writer.catalogId());
   await reconcile(system);
+  // Whatever fails from here on, nothing of it keeps the process alive.
+  await using running = new AsyncDisposableStack();
   const ended = new AbortController();
+  running.defer(() => ended.abort());
   signal.addEventListener('abort', () => ended.abort(), { once: true });
   const watch = watchCatalog(system.catalog, settings.stateFolder, ended.signal);
   for (const hypervisor of system.hypervisors) hypervisor.watchEnds((domain) => void endedDomain(system, domain, log), ended.signal);
-  const api = { system, expert: settings.expert, changed: watch.changed, log };
-  const closing = [await listenOnSocket(settings, makeApi({ ...api, token: null })), await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log)];
+  const api = { system, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };
+  running.defer(await listenOnSocket(settings, makeApi({ ...api, token: null })));
+  running.defer(await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log));
   const keeper = keepLeasesUntil(system, watch, ended.signal, log);
+  running.defer(() => keeper);
   ready({ socket: apiSocket(settings.runFolder), catalogId });
   log('daemon.ready', { socket: apiSocket(settings.runFolder), catalogId, pid: process.pid });
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-  for (const close of closing) await close();
-  await keeper;
+  ended.abort();
+  await running.disposeAsync();
   log('daemon.ended', {});
 }
 
@@ -69,11 +76,17 @@ async function endedDomain(system: System, domain: string, log: Log): Promise<vo
 type Close = () => Promise<void>;
 type Api = ReturnType<typeof makeApi>;
 
+/** Its promise never fails: hono answers errors itself. */
+function listenerOf(api: Api): (incoming: IncomingMessage, outgoing: ServerResponse) => void {
+  const listener = getRequestListener(api.fetch);
+  return (incoming, outgoing) => void listener(incoming, outgoing);
+}
+
 /** The lock says that no daemon serves this catalog, so a socket that lies there is left over. */
 async function listenOnSocket(settings: Settings, api: Api): Promise<Close> {
   const path = apiSocket(settings.runFolder);
   rmSync(path, { force: true });
-  const server = createHttp(getRequestListener(api.fetch));
+  const server = createHttp(listenerOf(api));
   // Made for its owner only, from the first moment.
   const mask = process.umask(0o177);
   try {
@@ -94,7 +107,7 @@ async function listenOnTcp(settings: Settings, makeWithToken: (token: string) =>
   const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host);
   const tls = settings.tlsCert !== null && settings.tlsKey !== null;
   if (!loopback && !tls) throw new XvdError('USAGE', `--listen ${settings.listen} is not loopback and needs TLS`, { fix: 'Give --tls-cert and --tls-key, or listen on 127.0.0.1.' });
-  const listener = getRequestListener(makeWithToken(token).fetch);
+  const listener = listenerOf(makeWithToken(token));
   const server = tls ? createHttps({ cert: readText(settings.tlsCert ?? '', 'certificate'), key: readText(settings.tlsKey ?? '', 'key') }, listener) : createHttp(listener);
   await listening((done) => server.listen(port, host, done), server);
   log('api.listening', { address: (server.address() as AddressInfo).address, port: (server.address() as AddressInfo).port });

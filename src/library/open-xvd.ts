@@ -5,7 +5,6 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client } from '../api/client.ts';
 import type { CheckOptions } from '../app/check-pool.ts';
-import type { DeviceMapInfo } from '../app/pool-map.ts';
 import type { Work } from '../app/prepare-disk.ts';
 import type {
   AttachOptions,
@@ -29,16 +28,13 @@ import type { CatalogSystem } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
 import type { DomainDescription, ExpertLevel } from '../core/types.ts';
 import { composeCatalogSystem } from '../daemon/compose.ts';
-import type { ComposedCatalog } from '../daemon/compose.ts';
-import { mendOf } from './mend.ts';
-import type { Mend } from './mend.ts';
-import { resolveSettings } from './settings.ts';
-import type { Settings, SettingsInput } from './settings.ts';
+import { resolveSettings } from '../daemon/settings.ts';
+import type { Settings, SettingsInput } from '../daemon/settings.ts';
 
 type Said<T> = Promise<T & Changed & Warnings>;
 
 /** One method for each command. Sizes in bytes, times in milliseconds, instants as ISO 8601 texts; errors are XvdError with a `code`. */
-export interface Xvd extends AsyncDisposable {
+export interface Xvd extends Mend, AsyncDisposable {
   /** Adds a device to the pool. DEVICE_NOT_FOUND, DEVICE_IN_USE, DEVICE_CARRIES_DATA, DEVICE_TOO_SMALL … */
   formatDevice(options: FormatOptions): Said<DeviceInfo>;
   /** Takes an unused device out of the pool. DEVICE_BUSY. */
@@ -57,8 +53,6 @@ export interface Xvd extends AsyncDisposable {
   showDisk(disk: string): Promise<DiskInfo>;
   /** Sectors on whole drives, in the order of the disk; the uname may be `vd:` or `phy:`. */
   extentsOf(uname: string): Promise<ExtentInfo[]>;
-  /** Who has what of each device, in runs of extents, ascending, without gaps. DEVICE_NOT_FOUND. */
-  poolMap(options?: { readonly device?: string }): Promise<{ readonly devices: readonly DeviceMapInfo[] }>;
   vbds(options?: { readonly domain?: string }): Promise<VbdInfo[]>;
   events(options?: { readonly afterId?: number; readonly limit?: number }): Promise<EventInfo[]>;
   /** Every problem found; with `repair`, what needs no guess is mended. */
@@ -85,12 +79,12 @@ export async function openXvd(options: SettingsInput = {}): Promise<Xvd> {
 
 export async function xvdOf(settings: Settings): Promise<Xvd> {
   const system = await composeCatalogSystem(settings);
-  return { ...onCatalog(system, settings), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
+  return { ...onCatalog(system, settings), ...mendOf(system, settings), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
 }
 
-type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'poolMap' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
+type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
 
-function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
+function onCatalog(system: CatalogSystem, settings: Settings): OnCatalog {
   // What can only fail without a catalog must not make one.
   const isMade = (): boolean => existsSync(join(settings.stateFolder, 'catalog.sqlite'));
   const mustKnow = async (disk: string): Promise<void> => {
@@ -121,7 +115,6 @@ function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
     listDisks: async (options) => (await import('../app/list-disks.ts')).listDisks(system, options),
     showDisk: async (disk) => (await import('../app/show-disk.ts')).showDisk(system, disk),
     extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
-    poolMap: async (options) => (await import('../app/pool-map.ts')).poolMap(system, options),
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
     checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system, options),

@@ -1,5 +1,5 @@
 import type { AttachOptions } from '../../app/shapes.ts';
-import { expertLevel } from '../../library/settings.ts';
+import { expertLevel } from '../../daemon/settings.ts';
 import type { Command } from '../command.ts';
 import { vbdTable } from '../views.ts';
 

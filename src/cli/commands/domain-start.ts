@@ -1,4 +1,4 @@
-import { expertLevel } from '../../library/settings.ts';
+import { expertLevel } from '../../daemon/settings.ts';
 import type { Command } from '../command.ts';
 import { readDescription } from '../read-description.ts';
 import { domainTable } from '../views.ts';

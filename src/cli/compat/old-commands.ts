@@ -3,8 +3,8 @@
 import { XvdError } from '../../base/error.ts';
 import type { VbdInfo } from '../../app/shapes.ts';
 import { readDescription } from '../read-description.ts';
-import { oldBytes, oldNumber } from './run-old-command.ts';
-import type { Old, OldCommand } from './run-old-command.ts';
+import { oldBytes, oldNumber } from './old-command.ts';
+import type { Old, OldCommand } from './old-command.ts';
 
 const DEFAULT_EXTENT_MB = '64';
 

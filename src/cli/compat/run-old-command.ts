@@ -3,32 +3,11 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorBody, XvdError } from '../../base/error.ts';
-import { MIB } from '../../base/units.ts';
-import { resolveSettings } from '../../library/settings.ts';
-import type { Settings } from '../../library/settings.ts';
-import type { Xvd } from '../../library/open-xvd.ts';
+import { errorBody } from '../../base/error.ts';
+import { resolveSettings } from '../../daemon/settings.ts';
 import { commandsOfOld } from './old-commands.ts';
 
 export type Print = { readonly out: (text: string) => void; readonly err: (text: string) => void };
-
-export type Old = {
-  readonly xvd: Xvd;
-  readonly settings: Settings;
-  readonly args: readonly string[];
-  readonly force: boolean;
-  readonly out: (line: string) => void;
-  readonly err: (line: string) => void;
-};
-
-export type OldCommand = {
-  readonly usage: string;
-  readonly arguments: readonly [least: number, most: number];
-  /** Only format made the database. */
-  readonly makesDatabase?: boolean;
-  /** false = failed, and said so in its old words. */
-  readonly run: (old: Old) => Promise<boolean>;
-};
 
 /** Exit status of the old commands for whatever failed. */
 const FAILED = 1;
@@ -59,12 +38,3 @@ export async function runOldCommand(name: string, words: readonly string[], { ou
     return FAILED;
   }
 }
-
-/** Whole numbers only: 0 and negative sizes were taken (F10). */
-export function oldNumber(text: string, what: string, least: number): number {
-  const value = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least)) throw new XvdError('VALUE_INVALID', `${what} must be a whole number from ${least}, not '${text}'`);
-  return value;
-}
-
-export const oldBytes = (text: string, what: string): number => oldNumber(text, what, 1) * MIB;
