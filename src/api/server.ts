@@ -8,6 +8,7 @@ import type { z } from 'zod';
 import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { eventStream } from './event-stream.ts';
+import type { Changes } from './event-stream.ts';
 import { idempotency } from './idempotency.ts';
 import { metricsOf } from './metrics.ts';
 import { openApi } from './openapi.ts';
@@ -15,9 +16,7 @@ import { problemOf } from './problem.ts';
 import { routes } from './routes.ts';
 import type { Route, Setup } from './routes.ts';
 
-export type ApiOptions = Setup & {
-  /** Resolves when any process has changed the catalog. */
-  readonly changed: (signal: AbortSignal) => Promise<void>;
+export type ApiOptions = Setup & Changes & {
   /** null = no token is asked for (the Unix socket, which only its owner can open). */
   readonly token: string | null;
   readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
@@ -42,7 +41,7 @@ export function makeApi(options: ApiOptions): Hono {
   });
   const answered = idempotency();
   for (const route of routes) app.on(route.method.toUpperCase(), `${API}${route.path.replace(/\{(\w+)\}/g, ':$1')}`, (context) => answer(context, route, options, answered));
-  app.get(`${API}/events`, (context) => eventStream(context, options.system, options.changed));
+  app.get(`${API}/events`, (context) => eventStream(context, options.system, options));
   app.get(`${API}/openapi.json`, (context) => context.json(openApi(routes)));
   app.get('/healthz', (context) => context.json({ status: 'ok' }));
   app.get('/metrics', async (context) => context.body(await metricsOf(options.system), 200, { 'content-type': 'application/openmetrics-text; version=1.0.0; charset=utf-8' }));
@@ -91,5 +90,6 @@ function validated<T extends z.ZodType>(schema: T, value: unknown, what: string,
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const path = issue?.path.join('.') ?? '';
-  throw new XvdError(code, `${what}${path === '' ? '' : ` ${path}`}: ${issue?.message ?? 'malformed'}`, { fix: `GET ${API}/openapi.json tells what is taken.` });
+  const fix = path === 'expiresInSeconds' ? 'Give seconds above 0; leave it out or give null for `never`.' : `GET ${API}/openapi.json tells what is taken.`;
+  throw new XvdError(code, `${what}${path === '' ? '' : ` ${path}`}: ${issue?.message ?? 'malformed'}`, { fix });
 }

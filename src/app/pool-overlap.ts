@@ -50,7 +50,12 @@ export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, d
   const [first] = conflicts;
   if (first !== undefined) {
     const what = first.user.kind === 'pool' ? 'device of the pool' : 'device of a VBD';
-    throw new XvdError('DEVICE_OVERLAPS_POOL', `${facts.path} shares sectors with ${first.user.name}, a ${what}`);
+    throw new XvdError('DEVICE_OVERLAPS_POOL', `${facts.path} shares sectors with ${first.user.name}, a ${what}`, {
+      details: {
+        level: 2,
+        conflicts: conflicts.map(({ user, range }) => ({ user: user.kind, name: user.name, mode: user.mode, device: facts.drivePath, startSector: range.startSector, sectors: range.sectors })),
+      },
+    });
   }
 }
 

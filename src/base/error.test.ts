@@ -68,3 +68,11 @@ test('what is no XvdError is INTERNAL, whatever was thrown', () => {
     assert.equal(errorBody(thrown).message, 'lost');
   }
 });
+
+test('an XvdError is known by what it is, also when another copy of the class made it', () => {
+  const other = Object.assign(new Error('the pool is full'), { name: 'XvdError', code: 'POOL_FULL', fix: 'Format a device.', details: {} });
+  assert.ok(other instanceof XvdError);
+  assert.equal(errorBody(other).code, 'POOL_FULL');
+  assert.equal(errorBody(Object.assign(new Error('x'), { name: 'XvdError', code: 'NOTHING' })).code, 'INTERNAL');
+  assert.ok(!(new Error('x') instanceof XvdError));
+});

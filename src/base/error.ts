@@ -133,6 +133,11 @@ export class XvdError extends Error {
     this.details = options.details ?? {};
   }
 
+  /** By what it is, not by its class: each built program has a copy of the class, and the command loads several of them. */
+  static [Symbol.hasInstance](value: unknown): value is XvdError {
+    return value instanceof Error && value.name === 'XvdError' && 'code' in value && typeof value.code === 'string' && value.code in table;
+  }
+
   get exit(): number {
     return table[this.code].exit;
   }

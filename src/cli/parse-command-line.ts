@@ -30,7 +30,7 @@ export function parseCommandLine(spec: CommandSpec, words: readonly string[]): I
   const fix = `See \`xvd ${spec.name} --help\`.`;
   let parsed;
   try {
-    parsed = parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: joined(words, flags), options, allowPositionals: true, strict: true });
   } catch (error) {
     throw new XvdError('USAGE', usageMessage(error as Error, Object.keys(flags)), { fix });
   }
@@ -50,6 +50,21 @@ export function parseCommandLine(spec: CommandSpec, words: readonly string[]): I
     value: (name) => values[name]?.map(String).at(-1),
     values: (name) => values[name]?.map(String) ?? [],
   };
+}
+
+/** `--expires -5s` has a value that is wrong, and `-1M` is a wrong size: neither is a flag. */
+function joined(words: readonly string[], flags: Readonly<Record<string, Flag>>): string[] {
+  const end = words.indexOf('--');
+  const args: string[] = [];
+  const numbers: string[] = [];
+  for (const [index, word] of words.entries()) {
+    const before = args.at(-1);
+    const isNumber = /^-\d/.test(word) && (end < 0 || index < end);
+    if (isNumber && before !== undefined && before.startsWith('--') && flags[before.slice(2)]?.kind !== 'boolean' && flags[before.slice(2)] !== undefined) args[args.length - 1] = `${before}=${word}`;
+    else if (isNumber) numbers.push(word);
+    else args.push(word);
+  }
+  return numbers.length === 0 ? args : [...args, ...(end < 0 ? ['--'] : []), ...numbers];
 }
 
 function checkArguments(spec: CommandSpec, args: readonly string[], fix: string): void {

@@ -12,10 +12,13 @@ export function watchCatalog(catalog: Catalog, folder: string, until: AbortSigna
   const waiting = new Set<() => void>();
   let mark: number | null = null;
   let looking = false;
+  let again = false;
   const wake = (): void => {
     for (const resume of waiting) resume();
   };
   const look = async (): Promise<void> => {
+    // What changes while it looks may be missed by that look.
+    again = looking;
     if (looking) return;
     looking = true;
     try {
@@ -28,6 +31,7 @@ export function watchCatalog(catalog: Catalog, folder: string, until: AbortSigna
     } finally {
       looking = false;
     }
+    if (again) await look();
   };
   const watcher = watch(folder, () => void look());
   until.addEventListener('abort', () => {
@@ -38,9 +42,13 @@ export function watchCatalog(catalog: Catalog, folder: string, until: AbortSigna
     changed(signal) {
       const next = Promise.withResolvers<void>();
       waiting.add(next.resolve);
-      signal.addEventListener('abort', () => next.resolve(), { once: true });
+      const left = (): void => next.resolve();
+      signal.addEventListener('abort', left, { once: true });
       if (signal.aborted || until.aborted) next.resolve();
-      return next.promise.finally(() => waiting.delete(next.resolve));
+      return next.promise.finally(() => {
+        waiting.delete(next.resolve);
+        signal.removeEventListener('abort', left);
+      });
     },
   };
 }

@@ -2,18 +2,20 @@
 // is flock(2) on a file, which ends with the process that has it, however it ends.
 
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { XvdError } from '../base/error.ts';
+import type { Syscalls } from '../host/syscalls.ts';
 
-const LOCK_EX = 2;
-const LOCK_NB = 4;
+const EAGAIN = 11;
 
-export async function lockDaemon(stateFolder: string): Promise<AsyncDisposable> {
+export async function lockDaemon(stateFolder: string, syscalls: Syscalls | null): Promise<AsyncDisposable> {
+  if (syscalls === null) throw new XvdError('NOT_SUPPORTED', 'the daemon needs flock(2), and koffi has no binary for this machine');
   const path = join(stateFolder, 'daemon.lock');
   const fd = openSync(path, 'a+', 0o600);
-  if (!flock(fd)) {
+  const result = syscalls.lockExclusive(fd);
+  if (result !== 0) {
     closeSync(fd);
+    if (result !== -EAGAIN) throw new XvdError('NOT_SUPPORTED', `${path} can't be locked (error ${-result})`, { fix: 'Put XVD_STATE on a local filesystem.' });
     const pid = readFileSync(path, 'utf8').trim();
     throw new XvdError('DAEMON_RUNNING', `a daemon${pid === '' ? '' : ` (process ${pid})`} serves the catalog of ${stateFolder} already`);
   }
@@ -23,9 +25,4 @@ export async function lockDaemon(stateFolder: string): Promise<AsyncDisposable> 
       closeSync(fd);
     },
   };
-}
-
-function flock(fd: number): boolean {
-  const koffi = createRequire(import.meta.url)('koffi') as { load(path: string): { func(signature: string): (fd: number, operation: number) => number } };
-  return koffi.load('libc.so.6').func('int flock(int fd, int operation)')(fd, LOCK_EX | LOCK_NB) === 0;
 }

@@ -1,7 +1,7 @@
 // The built command against the contract, line by line: shapes of JSON, exit statuses, errors, values.
 
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
@@ -140,6 +140,14 @@ test('a size needs a unit; an expiry that is 0, negative or past is refused with
   assert.deepEqual(await xvd.json('list', '--all'), [], 'a dry run makes nothing');
 });
 
+test('a device too small for one extent: 5, with the largest size that fits', async (t) => {
+  const xvd = builtXvd(t);
+  truncateSync(xvd.pool, 20 * 2 ** 20);
+  const error = await xvd.refused(5, 'DEVICE_TOO_SMALL', 'format', xvd.pool);
+  assert.match(`${String(error['message'])} ${String(error['fix'])}`, /\d+(\.\d+)? ?[KMG]/);
+  assert.equal((await xvd.json('format', xvd.pool, '--extent-size', '4M'))['changed'], true);
+});
+
 test('what is not there ends with 3', async (t) => {
   const xvd = builtXvd(t);
   await xvd.format();
@@ -235,7 +243,8 @@ test('sharing above the expert level ends with 4, its level and every conflict; 
   hasKeys(conflicts[0], ['user', 'name', 'mode', 'device', 'startSector', 'sectors']);
   assert.deepEqual([conflicts[0]?.['user'], conflicts[0]?.['mode'], conflicts[0]?.['startSector'], conflicts[0]?.['sectors']], ['vbd', 'w', 2048, 20_480]);
   assert.equal((await xvd.refused(4, 'SHARING_REFUSED', 'attach', 'vd:1', 'xvdb', 'web01', 'w', '--driver', 'nbd', '--expert', '1'))['level'], 2);
-  await xvd.refused(4, 'SHARING_REFUSED', 'attach', `phy:${xvd.pool}`, 'xvdb', 'web01', 'r', '--driver', 'nbd', '--expert', '2');
+  const ofPool = await xvd.refused(4, 'DEVICE_OVERLAPS_POOL', 'attach', `phy:${xvd.pool}`, 'xvdb', 'web01', 'r', '--driver', 'nbd', '--expert', '2');
+  assert.equal((ofPool['conflicts'] as Row[])[0]?.['user'], 'pool');
   const shared = await xvd.run('attach', 'vd:1', 'xvda', 'web02', 'r', '--driver', 'nbd', '--expert', '1');
   assert.equal(shared.status, 0, shared.err);
   assert.match(shared.err, /^warning: /m);
