@@ -79,7 +79,7 @@ async function startXvd(path: string, cache: 'none' | 'writeback'): Promise<Serv
     segments: order.map((index) => ({ deviceIndex: 0, offsetBytes: bytes(index * RUN_BYTES), lengthBytes: bytes(RUN_BYTES) })),
   };
   // The built program, as it is shipped: `make bench` builds it first.
-  const connectionProgram = new URL('../dist/nbd-connection.js', import.meta.url).pathname;
+  const connectionProgram = ['cjs', 'js'].map((kind) => new URL(`../dist/nbd-connection.${kind}`, import.meta.url).pathname).find(existsSync) ?? '';
   const dataPath = openNbdDataPath({
     runFolder: folder,
     connectionProgram,

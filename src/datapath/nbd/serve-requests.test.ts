@@ -1,0 +1,109 @@
+// The loop without a socket: bytes are fed in pieces of any size, answers are compared with a plain model of the disk.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { requestBytes } from './fixture-client.ts';
+import type { RequestFields } from './fixture-client.ts';
+import { serveRequests } from './serve-requests.ts';
+import type { Socket } from './serve-requests.ts';
+import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
+import type { VbdIo } from './vbd-io.ts';
+import { CMD } from './wire/constants.ts';
+
+const SIZE = 64 * 1024;
+
+/** A disk in memory. */
+function ioOn(disk: Buffer): VbdIo {
+  return {
+    read: (offset, buffer, at, length) => void disk.copy(buffer, at, offset, offset + length),
+    write: (offset, buffer, at, length) => void buffer.copy(disk, offset, at, at + length),
+    zero(offset, length) {
+      disk.fill(0, offset, offset + length);
+      return true;
+    },
+    flush: () => {},
+    expect: () => {},
+    placeOf: () => null,
+    status: () => [],
+  };
+}
+
+/** Hands the input out in pieces, and keeps what is sent. */
+function feed(input: Buffer, sizes: Iterator<number>): { socket: Socket; sent: () => Buffer } {
+  const sent: Buffer[] = [];
+  let at = 0;
+  const socket: Socket = {
+    read(buffer, to, length) {
+      assert.ok(length > 0, 'there is room for what is read');
+      const size = Math.min(length, sizes.next().value ?? 1, input.length - at);
+      input.copy(buffer, to, at, at + size);
+      at += size;
+      return size;
+    },
+    readNow: () => 0,
+    write: (buffer, from, length) => void sent.push(Buffer.from(buffer.subarray(from, from + length))),
+  };
+  return { socket, sent: () => Buffer.concat(sent) };
+}
+
+function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>): Buffer {
+  const { socket, sent } = feed(input, sizes);
+  const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
+  serveRequests({ socket, io: ioOn(disk), ahead: null, page, served, structured: false, contexts: [] }, new Uint8Array(0));
+  return sent();
+}
+
+const request = fc.record({
+  type: fc.constantFrom(CMD.READ, CMD.WRITE, CMD.WRITE_ZEROES, CMD.FLUSH, CMD.TRIM),
+  offset: fc.nat(SIZE),
+  length: fc.nat(SIZE / 2),
+  value: fc.nat(255),
+});
+const sizes = fc.infiniteStream(fc.integer({ min: 1, max: 40_000 }));
+
+/** What a server must answer, by the plainest means. */
+function expected(disk: Buffer, { type, offset, length, cookie }: Required<Omit<RequestFields, 'flags'>>, value: number): Buffer {
+  const write = type === CMD.WRITE || type === CMD.WRITE_ZEROES;
+  const error = type === CMD.FLUSH ? 0 : length === 0 ? 22 : offset + length > SIZE ? (write ? 28 : 22) : 0;
+  const head = Buffer.alloc(16);
+  head.writeUInt32BE(0x67446698);
+  head.writeUInt32BE(error, 4);
+  head.writeBigUInt64BE(BigInt(cookie), 8);
+  if (error !== 0) return head;
+  if (type === CMD.WRITE) disk.fill(value, offset, offset + length);
+  if (type === CMD.WRITE_ZEROES || type === CMD.TRIM) disk.fill(0, offset, offset + length);
+  return type === CMD.READ ? Buffer.concat([head, disk.subarray(offset, offset + length)]) : head;
+}
+
+test('however requests are cut into pieces, each is answered once, in order, as a plain disk would', () => {
+  fc.assert(
+    fc.property(fc.array(request, { maxLength: 40 }), sizes, (requests, pieces) => {
+      const [disk, model] = [Buffer.alloc(SIZE, 1), Buffer.alloc(SIZE, 1)];
+      const input = requests.flatMap(({ type, offset, length, value }, cookie) => [
+        requestBytes({ type, offset, length, cookie }),
+        type === CMD.WRITE ? Buffer.alloc(length, value) : Buffer.alloc(0),
+      ]);
+      const answers = serve(disk, Buffer.concat([...input, requestBytes({ type: CMD.DISC })]), pieces);
+      const wanted = requests.map(({ value, ...fields }, cookie) => Buffer.from(expected(model, { ...fields, cookie }, value)));
+      assert.ok(answers.equals(Buffer.concat(wanted)), 'the answers are those of the model');
+      assert.ok(disk.equals(model), 'the disk is that of the model');
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('bytes that are no requests end the loop: no exception, and no more answered than was asked', () => {
+  const noise = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.tuple(request, fc.uint8Array({ maxLength: 100 })).map(([fields, tail]) => Buffer.concat([requestBytes(fields), tail])),
+  );
+  fc.assert(
+    fc.property(fc.array(noise, { maxLength: 10 }), sizes, (parts, pieces) => {
+      const input = Buffer.concat(parts);
+      assert.ok(serve(Buffer.alloc(SIZE), input, pieces).length <= (input.length / 28) * (SIZE + 16));
+    }),
+    { numRuns: 500 },
+  );
+});
