@@ -6,7 +6,7 @@ import { bytes, MIB } from '../base/units.ts';
 import type { CatalogReader } from '../catalog/catalog.ts';
 import { decodeCopy, joinParts } from '../core/catalog-copy.ts';
 import type { CatalogCopy } from '../core/catalog-copy.ts';
-import { decodeLabel, labelPlaces } from '../core/label.ts';
+import { decodeLabel, LABEL_HEADER_BYTES, labelPlaces } from '../core/label.ts';
 import type { Label } from '../core/label.ts';
 import { readRing } from '../core/label-ring.ts';
 import type { DiskId, PlanDevice, PoolDevice, Run } from '../core/types.ts';
@@ -59,6 +59,9 @@ export async function readCopies(system: CatalogSystem, path: string): Promise<r
   const device: PlanDevice = { path: facts.path, kind, identity, sizeBytes };
   const views: LabelView[] = [];
   for (const place of labelPlaces(sizeBytes)) {
+    // Most devices of a host bear no label: their heads say so.
+    const header = await system.host.readBytes(device, { offsetBytes: place, lengthBytes: bytes(LABEL_HEADER_BYTES) }).catch(() => new Uint8Array());
+    if (decodeLabel(header) === null) continue;
     const area = await system.host.readBytes(device, { offsetBytes: place, lengthBytes: bytes(limits.labelBytes) }).catch(() => new Uint8Array());
     const label = decodeLabel(area);
     if (label !== null) views.push({ path: facts.path, label, copies: copiesIn(system, area, label) });

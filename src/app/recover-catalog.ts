@@ -28,7 +28,7 @@ export type RecoverOptions = (
   | { readonly file: string }
   /** Number of an event: what it and all later ones did to disks is undone. */
   | { readonly before: number }
-  /** `devices`: where to look for labels besides the devices of the present catalog and those that the host lists. */
+  /** `devices`: where to look for labels besides the devices of the present catalog; none given: every block device of the host. */
   | { readonly fromDevices: true; readonly devices?: readonly string[] }
 ) & {
   /** One disk, also while others are attached. */
@@ -111,7 +111,8 @@ async function gatherPast(system: CatalogSystem, options: RecoverOptions): Promi
     catalogId: await reader.catalogId(),
   }));
   if ('fromDevices' in options) {
-    const listed = options.devices ?? (await system.host.blockDevices?.()) ?? [];
+    const given = options.devices ?? [];
+    const listed = given.length > 0 ? given : ((await system.host.blockDevices?.()) ?? []);
     return pastOfDevices(system, [...present.devices.map(({ path }) => path), ...listed], present.unused ? null : present.catalogId);
   }
   const copy = await pastOfFile(system, options.file);

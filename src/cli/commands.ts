@@ -25,6 +25,17 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/format.ts'),
   },
   { name: 'unformat', summary: 'take an unused device out of the pool', arguments: [device], flags: {}, load: () => import('./commands/unformat.ts') },
+  {
+    name: 'adopt',
+    summary: 'bind a pool device to the one that replaced it',
+    arguments: [{ name: 'DEVICE', help: 'the one that is here now' }],
+    flags: {
+      replaces: { kind: 'text', value: 'DEVICE', help: 'path or UUID of the pool device (default: by its label, its path, or the only one that is missing)' },
+      'dry-run': dryRun,
+      force: force('take it although it is in use, has no identity, or carries the label of another catalog'),
+    },
+    load: () => import('./commands/adopt.ts'),
+  },
   { name: 'devices', summary: 'list the devices of the pool', arguments: [], flags: {}, load: () => import('./commands/devices.ts') },
   {
     name: 'create',
@@ -59,6 +70,7 @@ export const commands: readonly CommandSpec[] = [
   },
   { name: 'show', summary: 'all of one disk', arguments: [disk], flags: {}, load: () => import('./commands/show.ts') },
   { name: 'extents', summary: 'the extents of a disk or device, in order', arguments: [{ name: 'UNAME', help: 'vd:ID, vd:NAME or phy:DEVICE' }], flags: {}, load: () => import('./commands/extents.ts') },
+  { name: 'map', summary: 'a picture of the pool: who owns what, what can be reclaimed', arguments: [{ name: 'DEVICE', optional: true, help: 'only this device' }], flags: {}, load: () => import('./commands/map.ts') },
   {
     name: 'attach',
     summary: 'attach a disk or device to a domain',
@@ -111,6 +123,34 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./commands/check.ts'),
   },
   { name: 'backup', summary: 'copy the catalog into a new file, online', arguments: [{ name: 'FILE', help: 'the copy' }], flags: {}, load: () => import('./commands/backup.ts') },
+  {
+    name: 'recover',
+    summary: 'go back to an earlier catalog',
+    details: 'To a backup (FILE), to the time before an event, or to what the labels of the devices know. IDs never fall; all space counts as dirty; a disk whose extents others have had since comes back as reclaimed.',
+    arguments: [{ name: 'FILE', optional: true, help: 'a copy that `xvd backup` made' }],
+    flags: {
+      before: { kind: 'text', value: 'EVENT', help: 'undo what this event and all later ones did to disks' },
+      'from-devices': { kind: 'boolean', help: 'by the copies on the labels of the devices' },
+      device: { kind: 'list', value: 'DEVICE', help: 'with --from-devices: look here too, such as in a regular file; may be given several times' },
+      only: { kind: 'text', value: 'DISK', help: 'only this disk; also while others are attached' },
+      force: force('put a catalog aside that cannot be read; every disk is suspect then'),
+    },
+    load: () => import('./commands/recover.ts'),
+  },
+  {
+    name: 'import-legacy',
+    summary: 'take over a database of 2004',
+    details: 'FILE is the SQLite 3 file, or the SQL text of `sqlite .dump`. Into an unused catalog only; nothing is written on the devices.',
+    arguments: [{ name: 'FILE', help: 'the old database' }],
+    flags: {
+      device: { kind: 'list', value: 'OLD=NEW', help: 'for each partition of vdisk_part: the device at whose sector 0 its first extent lies now' },
+      order: { kind: 'text', value: 'ORDER', choices: ['row', 'number'], help: 'of the extents of a disk: row (default, as data was stored) or number' },
+      pool: { kind: 'text', value: 'NAME', help: 'pool to join (default: default)' },
+      'dry-run': dryRun,
+      force: force('take devices that are in use or have no identity of their own'),
+    },
+    load: () => import('./commands/import-legacy.ts'),
+  },
   {
     name: 'events',
     summary: 'what happened to disks, leases and VBDs',

@@ -34,7 +34,7 @@ import type { Settings, SettingsInput } from '../daemon/settings.ts';
 type Said<T> = Promise<T & Changed & Warnings>;
 
 /** One method for each command. Sizes in bytes, times in milliseconds, instants as ISO 8601 texts; errors are XvdError with a `code`. */
-export interface Xvd extends Mend, AsyncDisposable {
+export interface Xvd extends Mending, AsyncDisposable {
   /** Adds a device to the pool. DEVICE_NOT_FOUND, DEVICE_IN_USE, DEVICE_CARRIES_DATA, DEVICE_TOO_SMALL … */
   formatDevice(options: FormatOptions): Said<DeviceInfo>;
   /** Takes an unused device out of the pool. DEVICE_BUSY. */
@@ -79,7 +79,7 @@ export async function openXvd(options: SettingsInput = {}): Promise<Xvd> {
 
 export async function xvdOf(settings: Settings): Promise<Xvd> {
   const system = await composeCatalogSystem(settings);
-  return { ...onCatalog(system, settings), ...mendOf(system, settings), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
+  return { ...onCatalog(system, settings), ...mendingOf(system), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
 }
 
 type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
