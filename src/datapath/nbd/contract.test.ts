@@ -142,3 +142,36 @@ test('a client that reconnects while its old process hangs never sees the older 
   assert.deepEqual(await guest.read(0, 512), new Uint8Array(512).fill(2));
   await guest.end();
 });
+
+test('kill -9 of a connection process: what was flushed is there, and the client is served again', async () => {
+  await using under = await world();
+  const endpoint = await under.dataPath.open(contractPlan(under.devices));
+  const guest = await under.connect(endpoint, 7);
+  await guest.write(0, new Uint8Array(512).fill(1));
+  await guest.flush();
+  const [pid] = livingProcesses(vbdFolder(under.folder, 7));
+  assert.ok(pid !== undefined);
+  process.kill(pid, 'SIGKILL');
+  await assert.rejects(guest.read(0, 512));
+  const again = await under.connect(endpoint, 7);
+  assert.deepEqual(await again.read(0, 512), new Uint8Array(512).fill(1));
+  await again.end();
+});
+
+test('revoked again and again under writes: no byte changes after close() has returned', async () => {
+  await using under = await world();
+  for (let generation = 20; generation < 28; generation += 1) {
+    const endpoint = await under.dataPath.open(contractPlan(under.devices, { generation, exportName: `web01/xvda@${generation}` }));
+    assert.ok(endpoint.kind === 'nbd');
+    const client = await connectRaw(endpoint.socketPath);
+    await handshakeRaw(client, endpoint.exportName);
+    const write = Buffer.concat([requestBytes({ type: CMD.WRITE, length: 64 * 1024 }), Buffer.alloc(64 * 1024, generation)]);
+    for (let count = 0; count < 40; count += 1) client.send(write);
+    await answerOf(client);
+    await under.dataPath.close(generation);
+    const owner = new Uint8Array(CONTRACT_DEVICE_BYTES).fill(generation + 100);
+    for (const { path } of under.devices) writeFileSync(path, owner);
+    await client.rest();
+    for (const { path } of under.devices) assert.deepEqual(await under.contentOf(path), owner, 'the next owner keeps its bytes');
+  }
+});
