@@ -30,6 +30,8 @@ import type { DomainDescription, ExpertLevel } from '../core/types.ts';
 import { composeCatalogSystem } from '../daemon/compose.ts';
 import { resolveSettings } from '../daemon/settings.ts';
 import type { Settings, SettingsInput } from '../daemon/settings.ts';
+import { mendingOf } from './mend.ts';
+import type { Mending } from './mend.ts';
 
 type Said<T> = Promise<T & Changed & Warnings>;
 
