@@ -3,6 +3,7 @@
 
 import { hostname } from 'node:os';
 import { keyedQueue } from '../base/keyed-queue.ts';
+import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
 import type { PlanDevice } from '../core/types.ts';
@@ -51,6 +52,9 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     nodePath: process.execPath,
     verify: (device: PlanDevice) => base.host.verify(device),
     syscalls: openSyscalls(),
+    onPoisoned(generation, reason) {
+      poisonVbd(base, generation, reason).catch((error: unknown) => log('nbd.poison-not-recorded', { generation, reason: String(error) }));
+    },
     log,
   });
   const thisHost = await openThisHost({ runFolder, programs, users: () => base.host.users() });
