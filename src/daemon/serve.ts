@@ -19,6 +19,7 @@ import { watchCatalog } from './catalog-watch.ts';
 import { composeSystem } from './compose.ts';
 import type { Log } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
+import { keepLabelsUntil } from './label-keeper.ts';
 import { keepLeasesUntil } from './lease-keeper.ts';
 
 export type ServeOptions = {
@@ -48,6 +49,8 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log));
   const keeper = keepLeasesUntil(system, watch, ended.signal, log);
   running.defer(() => keeper);
+  const labels = keepLabelsUntil(system, watch, ended.signal, log);
+  running.defer(() => labels);
   ready({ socket: apiSocket(settings.runFolder), catalogId });
   log('daemon.ready', { socket: apiSocket(settings.runFolder), catalogId, pid: process.pid });
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));

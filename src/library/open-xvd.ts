@@ -28,6 +28,7 @@ import type { CatalogSystem } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
 import type { DomainDescription, ExpertLevel } from '../core/types.ts';
 import { composeCatalogSystem } from '../daemon/compose.ts';
+import type { ComposedCatalog } from '../daemon/compose.ts';
 import { resolveSettings } from '../daemon/settings.ts';
 import type { Settings, SettingsInput } from '../daemon/settings.ts';
 import { mendingOf } from './mend.ts';
@@ -86,7 +87,7 @@ export async function xvdOf(settings: Settings): Promise<Xvd> {
 
 type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
 
-function onCatalog(system: CatalogSystem, settings: Settings): OnCatalog {
+function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
   // What can only fail without a catalog must not make one.
   const isMade = (): boolean => existsSync(join(settings.stateFolder, 'catalog.sqlite'));
   const mustKnow = async (disk: string): Promise<void> => {
@@ -119,7 +120,7 @@ function onCatalog(system: CatalogSystem, settings: Settings): OnCatalog {
     extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
-    checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system, options),
+    checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system.unguarded, options),
     backupCatalog: async (options) => (await import('../app/backup-catalog.ts')).backupCatalog(system, options),
   };
 }

@@ -6,7 +6,9 @@ import { deviceArgument, wholeNumber } from '../options.ts';
 
 export const run: Command['run'] = async (context, invocation) => {
   const disk = invocation.value('only');
-  const outcome = await (await context.xvd()).recoverCatalog({ ...sourceOf(invocation), ...(disk === undefined ? {} : { only: disk }), force: invocation.flag('force') });
+  // Opens the catalog by itself, since it may be one that can't be read.
+  const { recoverFolder } = await import('../../library/mend.ts');
+  const outcome = await recoverFolder(context.settings, { ...sourceOf(invocation), ...(disk === undefined ? {} : { only: disk }), force: invocation.flag('force') });
   for (const warning of outcome.warnings) context.tell(`warning: ${warning}`);
   const lines = [
     `${outcome.disks.length} ${outcome.disks.length === 1 ? 'disk is' : 'disks are'} back`,
