@@ -29,9 +29,12 @@ export function parseExpiry(text: string, nowMs: WallMs): WallMs | null {
   if (word === 'never') return null;
   if (!INSTANT.test(word)) return leaseEnd({ expiresInMs: parseDuration(word) }, nowMs);
   const at = Date.parse(word);
-  if (!Number.isSafeInteger(at)) throw invalid(`'${text}' is no instant`, 'Write it like 2027-01-31T12:00:00Z.');
+  if (!Number.isSafeInteger(at) || !isDay(word)) throw invalid(`'${text}' is no instant`, 'Write it like 2027-01-31T12:00:00Z.');
   return leaseEnd({ expiresAtMs: at }, nowMs);
 }
+
+/** Date.parse takes 30 February for a day of March. */
+const isDay = (word: string): boolean => formatInstant(Date.parse(`${word.slice(0, 10)}T00:00:00Z`)).startsWith(word.slice(0, 10));
 
 /** When a lease ends: nothing said or null = never. 0, negative and past values are refused. */
 export function leaseEnd(expiry: { readonly expiresAtMs?: number | null; readonly expiresInMs?: number | null }, nowMs: WallMs): WallMs | null {
