@@ -10,6 +10,7 @@ import { extentsOf } from '../app/extents-of.ts';
 import { formatDevice } from '../app/format-device.ts';
 import { listDevices } from '../app/list-devices.ts';
 import { listDisks } from '../app/list-disks.ts';
+import { poolMap } from '../app/pool-map.ts';
 import { refreshDisk } from '../app/refresh-disk.ts';
 import { restoreDisk } from '../app/restore-disk.ts';
 import { showDisk } from '../app/show-disk.ts';
@@ -104,6 +105,7 @@ export const routes: readonly Route[] = [
     handle: ({ system }, params) => extentsOf(system, `vd:${param(params, 'id').replace(/^vd:/, '')}`),
   }),
   route({ method: 'get', path: '/devices', summary: 'the devices of the pool', query: query.none, body: null, answer: z.array(answer.device), handle: ({ system }) => listDevices(system) }),
+  route({ method: 'get', path: '/map', summary: 'who has what of each device, in runs of extents', query: query.none, body: null, answer: z.array(answer.map), handle: async ({ system }) => (await poolMap(system)).devices }),
   route({ method: 'post', path: '/devices', summary: 'add a device to the pool', query: query.none, body: body.format, answer: answer.device, handle: ({ system }, _, __, taken) => formatDevice(system, given(taken)) }),
   route({ method: 'get', path: '/vbds', summary: 'what is attached', query: query.vbds, body: null, answer: z.array(answer.vbd), handle: ({ system }, _, taken) => vbds(system, given(taken)) }),
   route({

@@ -102,6 +102,22 @@ export const answer = {
   disk,
   device,
   domain,
+  map: z.object({
+    device: z.string(),
+    pool: z.string(),
+    extentBytes: bytes,
+    extents: z.number(),
+    runs: z.array(
+      z.object({
+        firstExtent: z.number(),
+        extents: z.number(),
+        kind: z.enum(['living', 'preparing', 'expired', 'reclaimed', 'reserved', 'unused', 'bad']),
+        disk: z.string().nullable(),
+        name: z.string().nullable(),
+        clean: z.boolean(),
+      }),
+    ),
+  }),
   extent: z.object({ device: z.string(), startSector: z.number(), sectors: z.number() }),
   check: z.object({ problems: z.array(z.object({ code: z.string(), message: z.string(), repaired: z.boolean() })) }),
   console: z.object({ path: z.string() }),

@@ -12,6 +12,7 @@ import type { Changes } from './event-stream.ts';
 import { idempotency } from './idempotency.ts';
 import { metricsOf } from './metrics.ts';
 import { openApi } from './openapi.ts';
+import { pageFiles, pageHeaders } from './page.ts';
 import { problemOf } from './problem.ts';
 import { routes } from './routes.ts';
 import type { Route, Setup } from './routes.ts';
@@ -33,6 +34,7 @@ export function makeApi(options: ApiOptions): Hono {
   };
   app.onError((error, context) => problem(context, error));
   app.notFound((context) => problem(context, new XvdError('ROUTE_NOT_FOUND', `there is no ${context.req.method} ${context.req.path}`)));
+  for (const { path, type, text } of pageFiles) app.get(path, (context) => context.body(text(), 200, { ...pageHeaders, 'content-type': type }));
   app.use(async (context, next) => {
     if (options.token !== null && context.req.path !== '/healthz' && !authorised(context.req.header('authorization'), options.token)) {
       return problem(context, new XvdError('NOT_PERMITTED', 'the token is missing or wrong', { fix: 'Send it as `Authorization: Bearer …`.' }));
