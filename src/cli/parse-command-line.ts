@@ -88,7 +88,7 @@ function usageMessage(error: Error, flags: readonly string[]): string {
 export function nearest(word: string, known: readonly string[]): string | null {
   const ranked = [...new Set(known)].map((candidate) => ({ candidate, distance: editDistance(word, candidate) })).toSorted((a, b) => a.distance - b.distance);
   const [best] = ranked;
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(word.length / 3)) ? best.candidate : null;
+  return best !== undefined && best.distance <= Math.max(word.length > 3 ? 2 : 1, Math.floor(word.length / 3)) ? best.candidate : null;
 }
 
 function editDistance(one: string, other: string): number {

@@ -40,7 +40,7 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
   const file = await readSettingsFile(input.config ?? null);
   const asRoot = process.getuid?.() === 0;
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  const stateFolder = resolve(input.stateFolder ?? text(env['XVD_STATE']) ?? text(file['stateFolder']) ?? (asRoot ? '/var/lib/xvd' : join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local/state'), 'xvd')));
+  const stateFolder = resolve(input.stateFolder ?? text(env['XVD_STATE']) ?? text(file['stateFolder']) ?? (asRoot ? '/var/lib/xvd' : join(text(env['XDG_STATE_HOME']) ?? join(homedir(), '.local/state'), 'xvd')));
   const runtime = text(env['XDG_RUNTIME_DIR']);
   const runDefault = asRoot ? '/run/xvd' : runtime === undefined ? join(stateFolder, 'run') : join(runtime, 'xvd');
   return {
