@@ -36,7 +36,7 @@ test('parseTarget() refuses what is no target', () => {
 });
 
 test('targetName() is the way back', () => {
-  const letters = fc.array(fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz'), { minLength: 1, maxLength: 4 }).map((list) => list.join(''));
+  const letters = fc.array(fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz'.split('')), { minLength: 1, maxLength: 4 }).map((list) => list.join(''));
   fc.assert(
     fc.property(fc.constantFrom('xvd', 'hd', 'sd'), letters, fc.integer({ min: 0, max: 260 }), (kind, drive, partition) => {
       const name = `${kind}${drive}${partition === 0 ? '' : partition}`;
@@ -95,7 +95,7 @@ function askXen(names: readonly string[]): { number: number | null; read: boolea
 }
 
 test('every name up to xvdzz255, and of hd and sd, has the number that Xen gives it, or is refused by both', () => {
-  const alphabet = [...'abcdefghijklmnopqrstuvwxyz'];
+  const alphabet = 'abcdefghijklmnopqrstuvwxyz'.split('');
   const drives = [...alphabet, ...alphabet.flatMap((first) => alphabet.map((second) => first + second))];
   const names = ['xvd', 'hd', 'sd'].flatMap((kind) => (kind === 'xvd' ? drives : drives.slice(0, 52)).flatMap((drive) => ['', ...Array.from({ length: 258 }, (_, partition) => partition)].map((partition) => `${kind}${drive}${partition}`)));
   const xen = askXen(names);
