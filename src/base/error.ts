@@ -134,7 +134,7 @@ export class XvdError extends Error {
   }
 
   /** By what it is, not by its class: each built program has a copy of the class, and the command loads several of them. */
-  static [Symbol.hasInstance](value: unknown): value is XvdError {
+  static override [Symbol.hasInstance](value: unknown): value is XvdError {
     return value instanceof Error && value.name === 'XvdError' && 'code' in value && typeof value.code === 'string' && value.code in table;
   }
 
