@@ -1,5 +1,5 @@
 # Each target sets up what it needs by itself (scripts/setup.sh) and is quick when nothing is to do.
-.PHONY: demo test build lint fmt drawing bench lab lab-campaign setup clean help
+.PHONY: demo test build lint fmt man drawing bench lab lab-campaign setup clean help
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 NODE = $$(sh scripts/node-path.sh)
@@ -35,6 +35,10 @@ lint:
 fmt:
 	@sh scripts/setup.sh
 	@node_modules/.bin/oxfmt .
+
+man:
+	@sh scripts/setup.sh
+	@$(NODE) scripts/man.ts
 
 drawing:
 	@sh scripts/setup.sh

@@ -11,7 +11,7 @@ test('the page and its two files are served, and only its own files may run in i
   assert.equal(page.status, 200);
   assert.match(String(page.headers['content-type']), /^text\/html/);
   assert.match(String(page.headers['content-security-policy']), /default-src 'none'; script-src 'self'/);
-  for (const [, path] of page.text.matchAll(/(?:src|href)="([^"]+)"/g)) assert.equal((await xvd.ask('GET', path ?? '')).status, 200, path);
+  for (const [, path = ''] of page.text.matchAll(/(?:src|href)="([^"]+)"/g)) assert.equal((await xvd.ask('GET', path)).status, 200, path);
 });
 
 test('GET /map: the runs of each device, ascending, without gaps', async (t) => {
