@@ -1,91 +1,99 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-
 import fc from 'fast-check';
-
-import { XvdError } from '../base/error.ts';
-import { bytes, extents, MIB, sectors } from '../base/units.ts';
-import { checkCatalog } from './check-rules.ts';
-import { layoutDevice } from './geometry.ts';
+import { InvariantError } from '../base/invariant.ts';
+import { bytes, extents, sectors } from '../base/units.ts';
 import { extentList, segmentsOf } from './mapping.ts';
-import { joinRuns, takeFromUnowned, takeTail } from './run.ts';
 import type { PoolDevice, Run } from './types.ts';
 
-const device = (id: number, startSector: number, over: Partial<PoolDevice> = {}): PoolDevice => ({
-  id,
-  uuid: `uuid-${id}`,
-  pool: 'default',
-  path: `/dev/sda${id}`,
-  kind: 'block',
-  identity: { kind: 'path', path: `/dev/sda${id}` },
-  drivePath: '/dev/sda',
-  driveStartSector: sectors(startSector),
-  sizeBytes: bytes(12 * MIB),
-  blockBytes: 512,
-  extentBytes: bytes(MIB),
-  dataStartBytes: bytes(MIB),
-  extentCount: extents(10),
-  labelled: true,
-  overcommitted: false,
-  ...over,
-});
-const devices = new Map([1, 2].map((id) => [id, device(id, id * 100_000)]));
-const run = (deviceId: number, firstExtent: number, count: number, clean = false): Run => ({ deviceId, firstExtent: extents(firstExtent), count: extents(count), clean });
-const extentsOf = (runs: readonly Run[]): string[] => runs.flatMap((each) => Array.from({ length: each.count }, (_, index) => `${each.deviceId}:${each.firstExtent + index}${each.clean ? 'c' : ''}`));
+const EXTENT = 8192;
 
-test('F1 F2: extentList() keeps the order of the disk and counts each from the start of its own partition', () => {
-  assert.deepEqual(extentList(bytes(3 * MIB), [run(2, 5, 1), run(1, 0, 1), run(1, 1, 1)], devices), [
-    { device: '/dev/sda', startSector: 200_000 + 6 * 2048, sectors: 2048 },
-    { device: '/dev/sda', startSector: 100_000 + 2048, sectors: 4096 },
+function device(id: number, drivePath: string, driveStartSector: number, dataStart = 4096): PoolDevice {
+  const path = `/dev/part${id}`;
+  return {
+    id,
+    uuid: `uuid-${id}`,
+    pool: 'default',
+    path,
+    kind: 'block',
+    identity: { kind: 'path', path },
+    drivePath,
+    driveStartSector: sectors(driveStartSector),
+    sizeBytes: bytes(1000 * EXTENT),
+    blockBytes: 512,
+    extentBytes: bytes(EXTENT * id),
+    dataStartBytes: bytes(dataStart),
+    extentCount: extents(100),
+    labelled: true,
+    overcommitted: false,
+  };
+}
+
+const run = (deviceId: number, firstExtent: number, count: number): Run => ({
+  deviceId,
+  firstExtent: extents(firstExtent),
+  count: extents(count),
+  clean: false,
+});
+const devices = new Map([device(1, '/dev/sda', 2048), device(2, '/dev/sda', 999_424), device(3, '/srv/pool.img', 0)].map((one) => [one.id, one]));
+
+test('segmentsOf() keeps the order of the disk and joins neighbours (F1)', () => {
+  const { devices: used, segments } = segmentsOf(bytes(6 * EXTENT), [run(2, 5, 1), run(1, 0, 2), run(1, 2, 2)], devices);
+  assert.deepEqual(
+    used.map(({ id }) => id),
+    [2, 1],
+  );
+  assert.deepEqual(segments, [
+    { deviceIndex: 0, offsetBytes: 4096 + 10 * EXTENT, lengthBytes: 2 * EXTENT },
+    { deviceIndex: 1, offsetBytes: 4096, lengthBytes: 4 * EXTENT },
   ]);
 });
 
-test('F14: segmentsOf() is exactly as long as the disk, inside its devices, whatever the slack of the last extent', () => {
+test('segmentsOf() is as long as the disk, not as its extents (F14)', () => {
+  assert.deepEqual(segmentsOf(bytes(EXTENT + 4096), [run(1, 3, 2)], devices).segments, [
+    { deviceIndex: 0, offsetBytes: 4096 + 3 * EXTENT, lengthBytes: EXTENT + 4096 },
+  ]);
+  assert.deepEqual(segmentsOf(bytes(4096), [run(1, 3, 2), run(2, 0, 1)], devices).segments.length, 1);
+});
+
+test('extentList() counts from the start of the drive, so that two partitions of one drive are two places (F2)', () => {
+  assert.deepEqual(extentList(bytes(EXTENT + 4096), [run(1, 0, 1), run(2, 0, 1)], devices), [
+    { device: '/dev/sda', startSector: 2048 + 8, sectors: 16 },
+    { device: '/dev/sda', startSector: 999_424 + 8, sectors: 8 },
+  ]);
+  assert.deepEqual(extentList(bytes(EXTENT), [run(3, 1, 1)], devices), [{ device: '/srv/pool.img', startSector: 8 + 48, sectors: 16 }]);
+});
+
+test('runs that do not cover the disk, or lie on no device of the catalog, are a bug', () => {
+  assert.throws(() => segmentsOf(bytes(2 * EXTENT), [run(1, 0, 1)], devices), InvariantError);
+  assert.throws(() => segmentsOf(bytes(EXTENT), [run(9, 0, 1)], devices), InvariantError);
+});
+
+const runs = fc.array(
+  fc.tuple(fc.integer({ min: 1, max: 3 }), fc.nat(90), fc.integer({ min: 1, max: 4 })).map((parts) => run(...parts)),
+  { minLength: 1, maxLength: 8 },
+);
+
+test('every block of the disk is where walking its extents one by one finds it, on the device and on the drive', () => {
   fc.assert(
-    fc.property(fc.uniqueArray(fc.tuple(fc.constantFrom(1, 2), fc.nat(9)), { minLength: 1, selector: String }), fc.integer({ min: 1, max: MIB / 4096 }), (places, blocks) => {
-      const runs = places.map(([id, first]) => run(id, first, 1));
-      const size = bytes((runs.length - 1) * MIB + blocks * 4096);
-      const { devices: used, segments } = segmentsOf(size, runs, devices);
-      assert.equal(segments.reduce((sum, segment) => sum + segment.lengthBytes, 0), size);
-      for (const { deviceIndex, offsetBytes, lengthBytes } of segments) assert.ok(used[deviceIndex] !== undefined && offsetBytes >= MIB && offsetBytes + lengthBytes <= 11 * MIB);
+    fc.property(runs, fc.nat(), (list, cut) => {
+      const places = list.flatMap(({ deviceId, firstExtent, count }) =>
+        Array.from({ length: count * deviceId * 2 }, (_, block) => ({ deviceId, offset: 4096 + firstExtent * EXTENT * deviceId + block * 4096 })),
+      );
+      const blocks = 1 + (cut % places.length);
+      const expected = places.slice(0, blocks);
+      const { devices: used, segments } = segmentsOf(bytes(blocks * 4096), list, devices);
+      const found = segments.flatMap(({ deviceIndex, offsetBytes, lengthBytes }) =>
+        Array.from({ length: lengthBytes / 4096 }, (_, block) => ({ deviceId: used[deviceIndex]?.id, offset: offsetBytes + block * 4096 })),
+      );
+      assert.deepEqual(found, expected);
+
+      const onDrives = extentList(bytes(blocks * 4096), list, devices).flatMap((place) =>
+        Array.from({ length: place.sectors / 8 }, (_, block) => `${place.device}:${place.startSector + block * 8}`),
+      );
+      const drivePlace = ({ deviceId, offset }: (typeof expected)[number]): string =>
+        `${devices.get(deviceId)?.drivePath}:${(devices.get(deviceId)?.driveStartSector ?? 0) + offset / 512}`;
+      assert.deepEqual(onDrives, expected.map(drivePlace));
     }),
   );
-});
-
-test('segmentsOf() of runs that do not cover the disk is a bug', () => {
-  assert.throws(() => segmentsOf(bytes(2 * MIB), [run(1, 0, 1)], devices), /missing/);
-});
-
-test('takeTail() splits a disk in a head that stays and a tail that goes; joinRuns() changes no extent', () => {
-  const some = fc.uniqueArray(fc.nat(20), { minLength: 1 }).map((list) => list.map((first) => run(1, first * 3, 1 + (first % 3), first % 2 === 0)));
-  fc.assert(
-    fc.property(some, fc.integer({ min: 1, max: 40 }), (runs, count) => {
-      const { kept, taken } = takeTail(runs, () => bytes(MIB), bytes(count * MIB - 1));
-      assert.deepEqual([...extentsOf(kept), ...extentsOf(taken)], extentsOf(runs));
-      assert.equal(extentsOf(taken).length, Math.min(count, extentsOf(runs).length));
-      assert.deepEqual(extentsOf(joinRuns(runs)), extentsOf(runs));
-    }),
-  );
-  assert.deepEqual(takeFromUnowned(run(1, 4, 5, true), bytes(MIB), bytes(MIB + 1)), run(1, 4, 2, true));
-});
-
-test('layoutDevice() keeps a MiB free at each end, or names the largest size that fits', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 200 * MIB }), fc.integer({ min: 1, max: 64 }), (size, mib) => {
-      const layout = layoutDevice({ sizeBytes: bytes(size), physicalBlockBytes: 4096 }, bytes(mib * MIB));
-      if (layout.kind === 'laid-out') assert.ok(layout.dataStartBytes >= MIB && layout.dataStartBytes + layout.extentCount * mib * MIB <= size - MIB && layout.extentCount > 0);
-      else if (layout.largestExtentBytes !== null) assert.equal(layoutDevice({ sizeBytes: bytes(size), physicalBlockBytes: 4096 }, layout.largestExtentBytes).kind, 'laid-out');
-    }),
-  );
-  for (const size of [0, 1000, 4095, 65_536 + 1, 2 ** 50]) assert.throws(() => layoutDevice({ sizeBytes: bytes(2 ** 40), physicalBlockBytes: 512 }, bytes(size)), XvdError);
-});
-
-test('checkCatalog() finds an extent of two owners, of none, and outside of its device', () => {
-  const rows = { devices: [device(1, 0)], bad: [], disks: [], vbds: [], now: 0 as never };
-  const codes = (owned: readonly Run[], unowned: readonly Run[]): string[] => checkCatalog({ ...rows, owned: owned.map((each) => ({ ...each, diskId: 1, position: 0 })), unowned }).map((problem) => problem.code).filter((code) => code !== 'RUN_WITHOUT_DISK');
-  assert.deepEqual(codes([], [run(1, 0, 10)]), []);
-  assert.deepEqual(codes([run(1, 0, 2)], [run(1, 1, 9)]), ['EXTENT_OWNED_TWICE']);
-  assert.deepEqual(codes([], [run(1, 0, 9)]), ['EXTENT_LOST']);
-  assert.deepEqual(codes([], [run(1, 0, 11)]), ['RUN_OUTSIDE_DEVICE']);
-  assert.deepEqual(codes([run(7, 0, 1)], [run(1, 0, 10)]), ['RUN_WITHOUT_DEVICE']);
 });
