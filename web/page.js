@@ -6,7 +6,7 @@ const EVENTS_SHOWN = 200;
 const RETRY_MS = 3000;
 const KINDS = { preparing: ['#8a94a0', 'being prepared'], reclaimed: ['#b9a58c', 'left of a reclaimed disk'], reserved: ['#d08a3c', 'expired, but still in reach'], unused: ['', 'nobody’s'], bad: ['#c8372d', 'bad'] };
 const by = (id) => document.getElementById(id);
-const state = { token: sessionStorage.getItem('xvd-token') ?? '', disks: [], map: [], lastEvent: 0 };
+const state = { token: sessionStorage.getItem('xvd-token') ?? '', disks: [], map: null, lastEvent: 0 };
 
 /** An element with text or children. */
 function make(tag, content = '', attributes = {}) {
@@ -62,6 +62,7 @@ function rows(id, items, columns, cellsOf) {
 }
 
 function showDisks() {
+  if (state.map === null) return;
   const soon = (disk) => disk.state === 'live' && disk.expiresAt !== null && Date.parse(disk.expiresAt) - Date.now() < 3_600_000;
   rows('disks', state.disks, 6, (disk) => [
     disk.uname,
@@ -84,6 +85,7 @@ function colour(run) {
 }
 
 function showPool() {
+  if (state.map === null) return;
   const figures = state.map.map((device) => {
     const canvas = make('canvas', '', { role: 'img', 'aria-label': `who has what of ${device.device}` });
     return [device, canvas, make('div', [make('p', [make('b', device.device), make('span', `pool ${device.pool}, ${size(device.extents * device.extentBytes)}, extents of ${size(device.extentBytes)}`)]), canvas], { class: 'device' })];
