@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { XvdError } from '../base/error.ts';
 import { setCatalogAside } from '../catalog/sqlite/open-copy.ts';
 import { composeCatalogSystem } from './compose.ts';
+import { lockDaemon } from './daemon-lock.ts';
 import type { ComposedCatalog, Folders } from './compose.ts';
 
 export type RecoverySystem = { readonly system: ComposedCatalog; /** Where the unreadable catalog lies now; null when it could be read. */ readonly aside: string | null };
@@ -20,6 +21,10 @@ export async function composeForRecovery(folders: Folders, force: boolean): Prom
   } catch (error) {
     if (!(error instanceof XvdError) || error.code !== 'CATALOG_DAMAGED') throw error;
     if (!force) throw new XvdError('CATALOG_DAMAGED', error.message, { cause: error, fix: `Use --force: ${join(folders.stateFolder, 'catalog.sqlite')} is put aside, and every disk comes back suspect.` });
+    // A daemon would go on writing into the files that were put aside. DAEMON_RUNNING.
+    const { openSyscalls } = await import('../host/syscalls.ts');
+    await using lock = await lockDaemon(folders.stateFolder, openSyscalls());
+    void lock;
     const aside = setCatalogAside(folders.stateFolder);
     return { system: await composeCatalogSystem(folders), aside };
   }

@@ -40,7 +40,7 @@ export const layers: readonly Layer[] = [
   { name: 'app', holds: /^src\/app\//, imports: ['base', 'core', 'catalog port', 'host port', 'datapath port', 'hypervisor port'], ...pure },
   { name: 'api client', holds: /^src\/api\/client[^/]*\.ts$/, imports: ['base', 'core (types)', 'app (types)', 'api (types)'], node: true, packages: ['zod (types)'] },
   { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
-  { name: 'composition root', holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|recovery-system|settings)\.ts$/, imports: [], node: true, packages: ['pino', 'smol-toml'] },
+  { name: 'composition root', holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|recovery-system|daemon-lock|settings)\.ts$/, imports: [], node: true, packages: ['pino', 'smol-toml'] },
   { name: 'daemon', holds: /^src\/daemon\//, imports: [], node: true, packages: ['pino', 'smol-toml', '@hono/node-server'] },
   {
     name: 'cli',
