@@ -73,4 +73,10 @@ export async function diskInfoOf(reader: CatalogReader, disk: Disk, now: Now): P
   return diskInfo(disk, await reader.vbds({ diskId: disk.id }), now);
 }
 
-export const eventInfo = (event: XvdEvent): EventInfo => ({ ...event, time: formatInstant(event.time) });
+/** What events call their instants; the catalog keeps them as milliseconds. */
+const INSTANTS: ReadonlySet<string> = new Set(['expiresAt', 'leaseUntil', 'from', 'to']);
+
+export function eventInfo(event: XvdEvent): EventInfo {
+  const data = Object.entries(event.data).map(([name, value]) => [name, INSTANTS.has(name) && typeof value === 'number' ? formatInstant(value) : value] as const);
+  return { ...event, time: formatInstant(event.time), data: Object.fromEntries(data) };
+}

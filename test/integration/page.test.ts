@@ -30,3 +30,12 @@ test('GET /map: the runs of each device, ascending, without gaps', async (t) => 
   assert.equal(next, device.extents);
   assert.equal(device.runs.find(({ kind }) => kind === 'living')?.name, 'web');
 });
+
+test('events tell every time as ISO 8601', async (t) => {
+  const xvd = builtXvd(t);
+  await xvd.format();
+  await xvd.json('create', '64M', '--expires', '2h');
+  const events = await xvd.json<{ type: string; data: { expiresAt?: unknown } }[]>('events');
+  const created = events.find(({ type }) => type === 'disk.created');
+  assert.match(String(created?.data.expiresAt), /^\d{4}-\d\d-\d\dT.*Z$/);
+});
