@@ -36,12 +36,27 @@ function mainPage(specs: readonly CommandSpec[]): string {
     head('xvd', 'virtual disks that end by themselves and are never shared by accident'),
     '.SH SYNOPSIS\n.B xvd\n.I COMMAND\n[\\fIARGUMENT\\fR...] [\\fB\\-\\-FLAG\\fR...]',
     '.SH DESCRIPTION\nxvd leases virtual disks from a pool of devices and attaches them to domains. A disk whose lease is over gives its space to new disks, and is whole until they need it.',
-    section('COMMANDS', specs.map((spec) => [`\\fBxvd ${plain(spec.name)}\\fR`, `${spec.summary}; see ${pageName(spec)}(1)`])),
-    section('FLAGS OF EVERY COMMAND', Object.entries(commonFlags).map(([name, flag]) => [flagText(name, flag), flag.help])),
-    section('ENVIRONMENT', Object.entries(variables).map(([name, says]) => [bold(name), says])),
+    section(
+      'COMMANDS',
+      specs.map((spec) => [`\\fBxvd ${plain(spec.name)}\\fR`, `${spec.summary}; see ${pageName(spec)}(1)`]),
+    ),
+    section(
+      'FLAGS OF EVERY COMMAND',
+      Object.entries(commonFlags).map(([name, flag]) => [flagText(name, flag), flag.help]),
+    ),
+    section(
+      'ENVIRONMENT',
+      Object.entries(variables).map(([name, says]) => [bold(name), says]),
+    ),
     section('FILES', [[bold('/etc/xvd/xvd.toml'), 'settings; a flag beats a variable, which beats this file']]),
-    section('EXIT STATUS', Object.entries(exits).map(([status, says]) => [bold(status), says])),
-    section('ERRORS', Object.entries(errorTable).map(([code, { title, exit }]) => [bold(code), `${title} (exit status ${exit})`])),
+    section(
+      'EXIT STATUS',
+      Object.entries(exits).map(([status, says]) => [bold(status), says]),
+    ),
+    section(
+      'ERRORS',
+      Object.entries(errorTable).map(([code, { title, exit }]) => [bold(code), `${title} (exit status ${exit})`]),
+    ),
     '',
   ].join('\n');
 }
@@ -53,16 +68,31 @@ function commandPage(spec: CommandSpec): string {
     head(pageName(spec), spec.summary),
     `.SH SYNOPSIS\n${[bold(`xvd ${spec.name}`), ...args, ...flags].join(' ')}`,
     ...(spec.details === undefined ? [] : [`.SH DESCRIPTION\n${line(spec.details)}`]),
-    ...(spec.arguments.length === 0 ? [] : [section('ARGUMENTS', spec.arguments.map(({ name, help }) => [`\\fI${plain(name)}\\fR`, help]))]),
-    section('FLAGS', Object.entries({ ...spec.flags, ...commonFlags }).map(([name, flag]) => [flagText(name, flag), flag.help])),
+    ...(spec.arguments.length === 0
+      ? []
+      : [
+          section(
+            'ARGUMENTS',
+            spec.arguments.map(({ name, help }) => [`\\fI${plain(name)}\\fR`, help]),
+          ),
+        ]),
+    section(
+      'FLAGS',
+      Object.entries({ ...spec.flags, ...commonFlags }).map(([name, flag]) => [flagText(name, flag), flag.help]),
+    ),
     '.SH SEE ALSO\nxvd(1)\n',
   ].join('\n');
 }
 
 const head = (name: string, summary: string): string => `.TH ${name.toUpperCase()} 1 "" "xvd"\n.SH NAME\n${plain(name)} \\- ${plain(summary)}`;
-const section = (title: string, rows: readonly (readonly [string, string])[]): string => `.SH ${title}\n${rows.map(([term, says]) => `.TP\n${term}\n${line(says)}`).join('\n')}`;
-const flagText = (name: string, { kind, value }: Flag): string => (kind === 'boolean' ? bold(`--${name}`) : `${bold(`--${name}`)} \\fI${plain(value ?? 'VALUE')}\\fR`);
+const section = (title: string, rows: readonly (readonly [string, string])[]): string =>
+  `.SH ${title}\n${rows.map(([term, says]) => `.TP\n${term}\n${line(says)}`).join('\n')}`;
+const flagText = (name: string, { kind, value }: Flag): string =>
+  kind === 'boolean' ? bold(`--${name}`) : `${bold(`--${name}`)} \\fI${plain(value ?? 'VALUE')}\\fR`;
 const bold = (text: string): string => `\\fB${plain(text)}\\fR`;
 const plain = (text: string): string => text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll('…', '...');
 /** A line that begins with a dot or a quote would be a request. */
-const line = (text: string): string => plain(text).replace(/^[.']/, '\\&$&').replace(/`([^`]+)`/g, '\\fB$1\\fR');
+const line = (text: string): string =>
+  plain(text)
+    .replace(/^[.']/, '\\&$&')
+    .replace(/`([^`]+)`/g, '\\fB$1\\fR');

@@ -4,7 +4,13 @@
 const API = '/api/v1';
 const EVENTS_SHOWN = 200;
 const RETRY_MS = 3000;
-const KINDS = { preparing: ['#8a94a0', 'being prepared'], reclaimed: ['#b9a58c', 'left of a reclaimed disk'], reserved: ['#d08a3c', 'expired, but still in reach'], unused: ['', 'nobody’s'], bad: ['#c8372d', 'bad'] };
+const KINDS = {
+  preparing: ['#8a94a0', 'being prepared'],
+  reclaimed: ['#b9a58c', 'left of a reclaimed disk'],
+  reserved: ['#d08a3c', 'expired, but still in reach'],
+  unused: ['', 'nobody’s'],
+  bad: ['#c8372d', 'bad'],
+};
 const by = (id) => document.getElementById(id);
 const state = { token: sessionStorage.getItem('xvd-token') ?? '', disks: [], map: null, lastEvent: 0 };
 
@@ -88,19 +94,40 @@ function showPool() {
   if (state.map === null) return;
   const figures = state.map.map((device) => {
     const canvas = make('canvas', '', { role: 'img', 'aria-label': `who has what of ${device.device}` });
-    return [device, canvas, make('div', [make('p', [make('b', device.device), make('span', `pool ${device.pool}, ${size(device.extents * device.extentBytes)}, extents of ${size(device.extentBytes)}`)]), canvas], { class: 'device' })];
+    return [
+      device,
+      canvas,
+      make(
+        'div',
+        [
+          make('p', [
+            make('b', device.device),
+            make('span', `pool ${device.pool}, ${size(device.extents * device.extentBytes)}, extents of ${size(device.extentBytes)}`),
+          ]),
+          canvas,
+        ],
+        { class: 'device' },
+      ),
+    ];
   });
-  by('pool').replaceChildren(...(figures.length > 0 ? figures.map(([, , figure]) => figure) : [make('p', 'The pool is empty: xvd format DEVICE adds a device.', { class: 'empty' })]));
+  by('pool').replaceChildren(
+    ...(figures.length > 0 ? figures.map(([, , figure]) => figure) : [make('p', 'The pool is empty: xvd format DEVICE adds a device.', { class: 'empty' })]),
+  );
   for (const [device, canvas] of figures) draw(device, canvas);
   const runs = state.map.flatMap((device) => device.runs);
   const seen = new Map();
   for (const run of runs) seen.set(run.kind === 'living' || run.kind === 'expired' ? run.disk : run.kind, run);
-  const says = (run) => (KINDS[run.kind] === undefined ? `${run.disk}${run.name === null ? '' : ` ${run.name}`}${run.kind === 'expired' ? ' (expired, whole)' : ''}` : KINDS[run.kind][1]);
-  by('legend').replaceChildren(...[...seen.values()].slice(0, 60).map((run) => {
-    const mark = make('i');
-    mark.style.background = colour(run);
-    return make('li', [mark, says(run)]);
-  }));
+  const says = (run) =>
+    KINDS[run.kind] === undefined
+      ? `${run.disk}${run.name === null ? '' : ` ${run.name}`}${run.kind === 'expired' ? ' (expired, whole)' : ''}`
+      : KINDS[run.kind][1];
+  by('legend').replaceChildren(
+    ...[...seen.values()].slice(0, 60).map((run) => {
+      const mark = make('i');
+      mark.style.background = colour(run);
+      return make('li', [mark, says(run)]);
+    }),
+  );
 }
 
 function draw(device, canvas) {
@@ -112,12 +139,19 @@ function draw(device, canvas) {
     const from = (run.firstExtent / device.extents) * canvas.width;
     brush.fillStyle = colour(run);
     // A run has a pixel at least, however large the pool.
-    brush.fillRect(from, 0, Math.max(scale, (run.extents / device.extents) * canvas.width - (run.extents * canvas.width > device.extents * 4 ? scale : 0)), canvas.height);
+    brush.fillRect(
+      from,
+      0,
+      Math.max(scale, (run.extents / device.extents) * canvas.width - (run.extents * canvas.width > device.extents * 4 ? scale : 0)),
+      canvas.height,
+    );
   }
 }
 
 function showEvent(event) {
-  const data = Object.entries(event.data).filter(([, value]) => value !== null && value !== '').map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const data = Object.entries(event.data)
+    .filter(([, value]) => value !== null && value !== '')
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   by('events').prepend(make('li', [make('time', event.time.slice(0, 19).replace('T', ' ')), `${event.type} ${event.subject} ${data.join(' ')}`]));
   while (by('events').childElementCount > EVENTS_SHOWN) by('events').lastElementChild.remove();
 }
@@ -155,7 +189,7 @@ function tell(error) {
   by('problem').hidden = false;
 }
 
-async function run() {
+async function keepShowing() {
   for (;;) {
     try {
       await refresh();
@@ -178,4 +212,4 @@ by('login').addEventListener('submit', (submit) => {
 });
 addEventListener('resize', showPool);
 setInterval(showDisks, 1000);
-void run();
+void keepShowing();

@@ -77,6 +77,8 @@ export async function diskInfoOf(reader: CatalogReader, disk: Disk, now: Now): P
 const INSTANTS: ReadonlySet<string> = new Set(['expiresAt', 'leaseUntil', 'from', 'to']);
 
 export function eventInfo(event: XvdEvent): EventInfo {
-  const data = Object.entries(event.data).map(([name, value]) => [name, INSTANTS.has(name) && typeof value === 'number' ? formatInstant(value) : value] as const);
+  const data = Object.entries(event.data).map(
+    ([name, value]) => [name, INSTANTS.has(name) && typeof value === 'number' ? formatInstant(value) : value] as const,
+  );
   return { ...event, time: formatInstant(event.time), data: Object.fromEntries(data) };
 }
