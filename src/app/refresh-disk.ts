@@ -9,7 +9,7 @@ import type { Changed, DiskInfo, LeaseOptions, Warnings } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
 
 /** Sets when the lease of a living disk ends; never, when nothing is said. DISK_EXPIRED, DISK_NOT_FOUND. */
-export function refreshDisk(system: CatalogSystem, options: LeaseOptions): Promise<DiskInfo & Changed & Warnings> {
+export async function refreshDisk(system: CatalogSystem, options: LeaseOptions): Promise<DiskInfo & Changed & Warnings> {
   const ref = parseDiskRef(options.disk);
   return change(system, 'refresh', async (tx) => {
     const disk = await findDisk(tx.writer, ref);

@@ -9,7 +9,7 @@ import type { Changed, DiskInfo, LeaseOptions, Warnings } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
 
 /** Brings back an expired disk of which nothing is lost. DISK_RECLAIMED, DISK_PREPARING, DISK_NOT_FOUND; a living one is `changed: false`. */
-export function restoreDisk(system: CatalogSystem, options: LeaseOptions): Promise<DiskInfo & Changed & Warnings> {
+export async function restoreDisk(system: CatalogSystem, options: LeaseOptions): Promise<DiskInfo & Changed & Warnings> {
   const ref = parseDiskRef(options.disk);
   return change(system, 'restore', async (tx) => {
     const disk = await findDisk(tx.writer, ref);
