@@ -16,7 +16,7 @@ const stampFile = join(dist, '.stamp');
 const keepOldMs = 3_600_000;
 
 const sources = globSync('src/**/*', { cwd: root })
-  .filter(file => statSync(join(root, file)).isFile() && !file.endsWith('.test.ts'))
+  .filter((file) => statSync(join(root, file)).isFile() && !file.endsWith('.test.ts'))
   .toSorted();
 
 function inputHash(): string {
@@ -29,8 +29,12 @@ function inputHash(): string {
 /** src/… of each entry by its name in dist/: the two faces, and whatever a source names by `new URL('./x.ts', import.meta.url)`. */
 function entryPoints(): Map<string, string> {
   const entries = new Map<string, string>();
-  for (const [name, file] of [['cli-main', 'src/cli/main.ts'], ['index', 'src/index.ts']] as const) if (existsSync(join(root, file))) entries.set(name, file);
-  for (const file of sources.filter(source => source.endsWith('.ts'))) {
+  for (const [name, file] of [
+    ['cli-main', 'src/cli/main.ts'],
+    ['index', 'src/index.ts'],
+  ] as const)
+    if (existsSync(join(root, file))) entries.set(name, file);
+  for (const file of sources.filter((source) => source.endsWith('.ts'))) {
     for (const target of ownFileReferences(readFileSync(join(root, file), 'utf8'))) {
       const path = relative(root, resolve(root, dirname(file), target));
       if (path.startsWith('src/') && existsSync(join(root, path))) entries.set(entryName(path), path);
@@ -124,5 +128,5 @@ const isEntry = (path: string): boolean => entries.has(basename(path).replace(/\
 for (const file of outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
 if (entries.has('cli-main')) place(join(dist, 'xvd.cjs'), launcher);
 declarations();
-removeOld(new Set([...outputFiles.map(file => basename(file.path)), 'xvd.cjs']));
+removeOld(new Set([...outputFiles.map((file) => basename(file.path)), 'xvd.cjs']));
 place(stampFile, hash);

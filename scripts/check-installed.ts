@@ -15,7 +15,8 @@ const problems: string[] = [];
 for (const [path, found] of Object.entries(installed)) {
   const entry = wanted[path];
   if (!entry) problems.push(`${path} ${found.version} is not in the lock file`);
-  else if (entry.version !== found.version || entry.integrity !== found.integrity) problems.push(`${path} is ${found.version}, the lock file has ${entry.version}`);
+  else if (entry.version !== found.version || entry.integrity !== found.integrity)
+    problems.push(`${path} is ${found.version}, the lock file has ${entry.version}`);
 }
 for (const [path, entry] of Object.entries(wanted)) {
   if (path !== '' && !entry.optional && !installed[path]) problems.push(`${path} is missing`);

@@ -6,7 +6,7 @@ import { basename, dirname, posix } from 'node:path';
 
 /** The relative paths of the sources that a source names so. */
 export const ownFileReferences = (source: string): readonly string[] =>
-  [...source.matchAll(/new URL\('(\.{1,2}\/[^']+\.ts)', import\.meta\.url\)/g)].map(match => match[1] ?? '');
+  [...source.matchAll(/new URL\('(\.{1,2}\/[^']+\.ts)', import\.meta\.url\)/g)].map((match) => match[1] ?? '');
 
 const anyReference = /new URL\('(\.{1,2}\/[^']+)', import\.meta\.url\)/g;
 

@@ -23,7 +23,7 @@ function groups(chosen: readonly string[]): readonly Group[] {
   const integration = globSync('test/**/*.test.ts', { cwd: root }).toSorted();
   return [
     { name: 'unit', files: inSrc.filter(isUnit), options: ['--test-isolation=none', '--test-timeout=120000'] },
-    { name: 'component', files: inSrc.filter(file => !isUnit(file)), options: ['--test-timeout=300000', '--test-concurrency=2'] },
+    { name: 'component', files: inSrc.filter((file) => !isUnit(file)), options: ['--test-timeout=300000', '--test-concurrency=2'] },
     { name: 'integration', files: integration, options: isolated },
   ];
 }
@@ -32,8 +32,16 @@ function groups(chosen: readonly string[]): readonly Group[] {
 function run(group: Group, sum: Counts): boolean {
   process.stdout.write(`\n# ${group.name}: ${group.files.length} files\n`);
   rmSync(countsFile, { force: true });
-  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout', `--test-reporter=${join(root, 'scripts/counts-reporter.ts')}`, `--test-reporter-destination=${countsFile}`];
-  const { status } = spawnSync(process.execPath, ['--test', ...group.options, ...reporters, ...group.files], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const reporters = [
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    `--test-reporter=${join(root, 'scripts/counts-reporter.ts')}`,
+    `--test-reporter-destination=${countsFile}`,
+  ];
+  const { status } = spawnSync(process.execPath, ['--test', ...group.options, ...reporters, ...group.files], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   try {
     const counts = JSON.parse(readFileSync(countsFile, 'utf8')) as Counts;
     for (const key of ['tests', 'passed', 'failed', 'skipped'] as const) sum[key] += counts[key];

@@ -12,7 +12,10 @@ import { bans, layers } from './tidy/table.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(resolve(root, path), 'utf8');
-const sourcesOf = (...patterns: string[]): readonly Source[] => globSync(patterns, { cwd: root }).toSorted().map((path) => ({ path, text: read(path) }));
+const sourcesOf = (...patterns: string[]): readonly Source[] =>
+  globSync(patterns, { cwd: root })
+    .toSorted()
+    .map((path) => ({ path, text: read(path) }));
 
 const all = sourcesOf('src/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'lab/**/*.ts', 'demo/**/*.ts');
 const src = all.filter(({ path }) => path.startsWith('src/'));
@@ -80,7 +83,12 @@ test(`every file has under ${FILE_LINES} lines, the median of src under ${MEDIAN
 test(`every function of src has at most ${FUNCTION_LINES} lines`, () => {
   assert.deepEqual(functionSizeProblems(production), []);
   const body = '  step();\n'.repeat(FUNCTION_LINES);
-  for (const opening of ['function long(a: string): void {', 'export async function long<T>(a: T) {', 'const long = async (a: string) => {', '  async long(a: string): Promise<void> {']) {
+  for (const opening of [
+    'function long(a: string): void {',
+    'export async function long<T>(a: T) {',
+    'const long = async (a: string) => {',
+    '  async long(a: string): Promise<void> {',
+  ]) {
     const indent = /^ */.exec(opening)?.[0] ?? '';
     const text = `${opening}\n${indent ? body.replaceAll('  step', '    step') : body}${indent}}\n`;
     assert.equal(functionSizeProblems(one('src/a.ts', text)).length, 1, opening);
@@ -124,8 +132,15 @@ test('every dependency has its line in docs/dependencies.md, and no other has on
   const document = read('docs/dependencies.md');
   assert.deepEqual(undocumented(names, document), []);
   const listed = [...document.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1] ?? '');
-  assert.deepEqual(listed.filter((name) => !names.includes(name)), []);
-  assert.deepEqual(versions.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)), [], 'versions are exact');
+  assert.deepEqual(
+    listed.filter((name) => !names.includes(name)),
+    [],
+  );
+  assert.deepEqual(
+    versions.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)),
+    [],
+    'versions are exact',
+  );
   assert.deepEqual(undocumented(['left-pad'], '| `right-pad` | … |'), ['left-pad']);
 });
 
@@ -135,7 +150,10 @@ test('the lock file names no registry, and vouches for every package by its hash
   const lock = read('package-lock.json');
   assert.deepEqual(hosts(lock), []);
   const { packages } = JSON.parse(lock) as { packages: Record<string, { integrity?: string }> };
-  assert.deepEqual(Object.entries(packages).filter(([path, entry]) => path !== '' && entry.integrity === undefined), []);
+  assert.deepEqual(
+    Object.entries(packages).filter(([path, entry]) => path !== '' && entry.integrity === undefined),
+    [],
+  );
   assert.equal(hosts('{"resolved": "https://registry.example/a.tgz"}').length, 1);
 });
 

@@ -40,7 +40,10 @@ function send(socketPath: string, method: string, path: string, body: unknown): 
 function connectionError(error: NodeJS.ErrnoException, socketPath: string): XvdError {
   if (error.code === 'EACCES') return new XvdError('NOT_PERMITTED', `the daemon's socket ${socketPath} may not be opened`, { cause: error });
   if (error.code === 'ECONNRESET') return new XvdError('DAEMON_NOT_RUNNING', 'the daemon ended while it was asked', { cause: error });
-  return new XvdError('DAEMON_NOT_RUNNING', `no daemon answers on ${socketPath}`, { cause: error, fix: 'Start it with `xvd serve` (with the same XVD_STATE and XVD_RUN).' });
+  return new XvdError('DAEMON_NOT_RUNNING', `no daemon answers on ${socketPath}`, {
+    cause: error,
+    fix: 'Start it with `xvd serve` (with the same XVD_STATE and XVD_RUN).',
+  });
 }
 
 function parse(text: string): unknown {

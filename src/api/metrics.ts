@@ -4,7 +4,11 @@ import { listDevices } from '../app/list-devices.ts';
 import { vbds } from '../app/vbds.ts';
 import type { System } from '../app/system.ts';
 
-type Family = { readonly name: string; readonly help: string; readonly samples: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[] };
+type Family = {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
+};
 
 export async function metricsOf(system: System): Promise<string> {
   const devices = await listDevices(system);
@@ -31,7 +35,12 @@ export async function metricsOf(system: System): Promise<string> {
 }
 
 function textOf({ name, help, samples }: Family): string {
-  const lines = samples.map(({ labels, value }) => `${name}{${Object.entries(labels).map(([key, text]) => `${key}="${escaped(text)}"`).join(',')}} ${value}\n`);
+  const lines = samples.map(
+    ({ labels, value }) =>
+      `${name}{${Object.entries(labels)
+        .map(([key, text]) => `${key}="${escaped(text)}"`)
+        .join(',')}} ${value}\n`,
+  );
   return `# TYPE ${name} gauge\n# HELP ${name} ${help}\n${lines.join('')}`;
 }
 

@@ -7,11 +7,23 @@ import type { Route } from './routes.ts';
 export function openApi(routes: readonly Route[]): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) (paths[`/api/v1${route.path}`] ??= {})[route.method] = operation(route);
-  paths['/api/v1/events'] = { get: { summary: 'events as Server-Sent Events, resumable with Last-Event-ID', responses: { 200: { description: 'a stream', content: { 'text/event-stream': {} } } } } };
+  paths['/api/v1/events'] = {
+    get: {
+      summary: 'events as Server-Sent Events, resumable with Last-Event-ID',
+      responses: { 200: { description: 'a stream', content: { 'text/event-stream': {} } } },
+    },
+  };
   const problem = {
     type: 'object',
     required: ['type', 'title', 'status', 'detail', 'code', 'fix'],
-    properties: { type: { type: 'string' }, title: { type: 'string' }, status: { type: 'integer' }, detail: { type: 'string' }, code: { enum: Object.keys(errorTable) }, fix: { type: 'string' } },
+    properties: {
+      type: { type: 'string' },
+      title: { type: 'string' },
+      status: { type: 'integer' },
+      detail: { type: 'string' },
+      code: { enum: Object.keys(errorTable) },
+      fix: { type: 'string' },
+    },
   };
   return {
     openapi: '3.1.0',
@@ -23,7 +35,12 @@ export function openApi(routes: readonly Route[]): Record<string, unknown> {
 
 function operation(route: Route): Record<string, unknown> {
   const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
-  const inQuery = Object.entries(route.query.shape).map(([name, schema]) => ({ name, in: 'query', required: false, schema: schemaOf(schema as z.ZodType, 'input') }));
+  const inQuery = Object.entries(route.query.shape).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: false,
+    schema: schemaOf(schema as z.ZodType, 'input'),
+  }));
   return {
     summary: route.summary,
     parameters: [...inPath, ...inQuery],

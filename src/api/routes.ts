@@ -44,8 +44,11 @@ type Taken<Q extends z.ZodObject, B extends z.ZodType | null> = {
 const route = <Q extends z.ZodObject, B extends z.ZodType | null>(taken: Taken<Q, B>): Route => taken as unknown as Route;
 
 type Lease = { readonly expiresInSeconds?: number | null | undefined };
-const lease = ({ expiresInSeconds }: Lease): { expiresInMs: number | null } => ({ expiresInMs: expiresInSeconds === undefined || expiresInSeconds === null ? null : Math.round(expiresInSeconds * 1000) });
-const given = <T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } => Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as never;
+const lease = ({ expiresInSeconds }: Lease): { expiresInMs: number | null } => ({
+  expiresInMs: expiresInSeconds === undefined || expiresInSeconds === null ? null : Math.round(expiresInSeconds * 1000),
+});
+const given = <T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as never;
 const param = (params: Params, name: string): string => params[name] ?? '';
 
 export const routes: readonly Route[] = [
@@ -67,7 +70,15 @@ export const routes: readonly Route[] = [
     answer: answer.disk,
     handle: ({ system }, _, __, { expiresInSeconds, ...rest }) => createDisk(system, { ...given(rest), ...lease({ expiresInSeconds }) }),
   }),
-  route({ method: 'get', path: '/disks/{id}', summary: 'one disk', query: query.none, body: null, answer: answer.disk, handle: ({ system }, params) => showDisk(system, param(params, 'id')) }),
+  route({
+    method: 'get',
+    path: '/disks/{id}',
+    summary: 'one disk',
+    query: query.none,
+    body: null,
+    answer: answer.disk,
+    handle: ({ system }, params) => showDisk(system, param(params, 'id')),
+  }),
   route({
     method: 'delete',
     path: '/disks/{id}',
@@ -104,10 +115,42 @@ export const routes: readonly Route[] = [
     answer: z.array(answer.extent),
     handle: ({ system }, params) => extentsOf(system, `vd:${param(params, 'id').replace(/^vd:/, '')}`),
   }),
-  route({ method: 'get', path: '/devices', summary: 'the devices of the pool', query: query.none, body: null, answer: z.array(answer.device), handle: ({ system }) => listDevices(system) }),
-  route({ method: 'get', path: '/map', summary: 'who has what of each device, in runs of extents', query: query.none, body: null, answer: z.array(answer.map), handle: async ({ system }) => (await poolMap(system)).devices }),
-  route({ method: 'post', path: '/devices', summary: 'add a device to the pool', query: query.none, body: body.format, answer: answer.device, handle: ({ system }, _, __, taken) => formatDevice(system, given(taken)) }),
-  route({ method: 'get', path: '/vbds', summary: 'what is attached', query: query.vbds, body: null, answer: z.array(answer.vbd), handle: ({ system }, _, taken) => vbds(system, given(taken)) }),
+  route({
+    method: 'get',
+    path: '/devices',
+    summary: 'the devices of the pool',
+    query: query.none,
+    body: null,
+    answer: z.array(answer.device),
+    handle: ({ system }) => listDevices(system),
+  }),
+  route({
+    method: 'get',
+    path: '/map',
+    summary: 'who has what of each device, in runs of extents',
+    query: query.none,
+    body: null,
+    answer: z.array(answer.map),
+    handle: async ({ system }) => (await poolMap(system)).devices,
+  }),
+  route({
+    method: 'post',
+    path: '/devices',
+    summary: 'add a device to the pool',
+    query: query.none,
+    body: body.format,
+    answer: answer.device,
+    handle: ({ system }, _, __, taken) => formatDevice(system, given(taken)),
+  }),
+  route({
+    method: 'get',
+    path: '/vbds',
+    summary: 'what is attached',
+    query: query.vbds,
+    body: null,
+    answer: z.array(answer.vbd),
+    handle: ({ system }, _, taken) => vbds(system, given(taken)),
+  }),
   route({
     method: 'post',
     path: '/vbds',
@@ -126,7 +169,15 @@ export const routes: readonly Route[] = [
     answer: answer.vbd,
     handle: ({ system }, params, { force }) => detachVbd(system, { domain: param(params, 'domain'), target: param(params, 'target'), force: force === 'true' }),
   }),
-  route({ method: 'get', path: '/domains', summary: 'the domains of this host', query: query.none, body: null, answer: z.array(answer.domain), handle: ({ system }) => listDomains(system) }),
+  route({
+    method: 'get',
+    path: '/domains',
+    summary: 'the domains of this host',
+    query: query.none,
+    body: null,
+    answer: z.array(answer.domain),
+    handle: ({ system }) => listDomains(system),
+  }),
   route({
     method: 'post',
     path: '/domains',
@@ -145,6 +196,22 @@ export const routes: readonly Route[] = [
     answer: answer.domain,
     handle: ({ system }, params, { force }) => stopDomain(system, { name: param(params, 'name'), force: force === 'true' }),
   }),
-  route({ method: 'get', path: '/domains/{name}/console', summary: 'where the console of a domain is', query: query.none, body: null, answer: answer.console, handle: ({ system }, params) => consoleOf(system, { name: param(params, 'name') }) }),
-  route({ method: 'get', path: '/check', summary: 'check the catalog, the devices and what is attached', query: query.check, body: null, answer: answer.check, handle: ({ system }) => checkPool(system) }),
+  route({
+    method: 'get',
+    path: '/domains/{name}/console',
+    summary: 'where the console of a domain is',
+    query: query.none,
+    body: null,
+    answer: answer.console,
+    handle: ({ system }, params) => consoleOf(system, { name: param(params, 'name') }),
+  }),
+  route({
+    method: 'get',
+    path: '/check',
+    summary: 'check the catalog, the devices and what is attached',
+    query: query.check,
+    body: null,
+    answer: answer.check,
+    handle: ({ system }) => checkPool(system),
+  }),
 ];

@@ -31,7 +31,14 @@ export const body = {
     dryRun: z.boolean().optional(),
   }),
   lease: z.strictObject({ expiresInSeconds }),
-  format: z.strictObject({ device: z.string(), extentBytes: z.number().int().positive().optional(), pool: name.optional(), wipe: z.boolean().optional(), label: z.boolean().optional(), force: z.boolean().optional() }),
+  format: z.strictObject({
+    device: z.string(),
+    extentBytes: z.number().int().positive().optional(),
+    pool: name.optional(),
+    wipe: z.boolean().optional(),
+    label: z.boolean().optional(),
+    force: z.boolean().optional(),
+  }),
   attach: z.strictObject({
     source: z.string(),
     target: z.string(),

@@ -17,11 +17,12 @@ import { problemOf } from './problem.ts';
 import { routes } from './routes.ts';
 import type { Route, Setup } from './routes.ts';
 
-export type ApiOptions = Setup & Changes & {
-  /** null = no token is asked for (the Unix socket, which only its owner can open). */
-  readonly token: string | null;
-  readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
-};
+export type ApiOptions = Setup &
+  Changes & {
+    /** null = no token is asked for (the Unix socket, which only its owner can open). */
+    readonly token: string | null;
+    readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
+  };
 
 export const API = '/api/v1';
 
@@ -42,11 +43,14 @@ export function makeApi(options: ApiOptions): Hono {
     return next();
   });
   const answered = idempotency();
-  for (const route of routes) app.on(route.method.toUpperCase(), `${API}${route.path.replace(/\{(\w+)\}/g, ':$1')}`, (context) => answer(context, route, options, answered));
+  for (const route of routes)
+    app.on(route.method.toUpperCase(), `${API}${route.path.replace(/\{(\w+)\}/g, ':$1')}`, (context) => answer(context, route, options, answered));
   app.get(`${API}/events`, (context) => eventStream(context, options.system, options));
   app.get(`${API}/openapi.json`, (context) => context.json(openApi(routes)));
   app.get('/healthz', (context) => context.json({ status: 'ok' }));
-  app.get('/metrics', async (context) => context.body(await metricsOf(options.system), 200, { 'content-type': 'application/openmetrics-text; version=1.0.0; charset=utf-8' }));
+  app.get('/metrics', async (context) =>
+    context.body(await metricsOf(options.system), 200, { 'content-type': 'application/openmetrics-text; version=1.0.0; charset=utf-8' }),
+  );
   return app;
 }
 
@@ -75,7 +79,8 @@ async function bodyText(context: Context): Promise<string> {
   if (Number(context.req.header('content-length') ?? 0) > limits.requestBodyBytes) throw tooLong;
   const text = await context.req.text();
   if (text.length > limits.requestBodyBytes) throw tooLong;
-  if (text !== '' && !/^application\/json\b/i.test(type)) throw new XvdError('USAGE', `the body is '${type}', and JSON is wanted`, { fix: 'Send Content-Type: application/json.' });
+  if (text !== '' && !/^application\/json\b/i.test(type))
+    throw new XvdError('USAGE', `the body is '${type}', and JSON is wanted`, { fix: 'Send Content-Type: application/json.' });
   return text;
 }
 

@@ -45,13 +45,20 @@ export const plugOf = (vbd: Vbd, endpoint: Endpoint) => ({
   vdev: vbd.vdev,
   mode: vbd.mode,
   // What a guest finds under /dev/disk/by-id; virtio keeps 20 characters.
-  serial: sourceName(vbd.source).replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 20),
+  serial: sourceName(vbd.source)
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 20),
   endpoint,
 });
 
 export function confirm(system: System, vbd: Vbd, endpoint: Endpoint, devicePath: string | null): Promise<Vbd> {
   const uri = endpoint.kind === 'nbd' ? endpoint.uri : null;
-  const attached: Vbd = { ...vbd, state: 'attached', uri, devicePath: devicePath ?? (endpoint.kind === 'block' && vbd.hypervisor === 'host' ? endpoint.path : null) };
+  const attached: Vbd = {
+    ...vbd,
+    state: 'attached',
+    uri,
+    devicePath: devicePath ?? (endpoint.kind === 'block' && vbd.hypervisor === 'host' ? endpoint.path : null),
+  };
   return change(system, 'attach', async (tx) => {
     await tx.writer.updateVbd(attached);
     await tx.event('vbd.attached', exportNameOf(vbd), { source: sourceName(vbd.source), mode: vbd.mode });

@@ -40,7 +40,9 @@ export async function refuseUsed(system: CatalogSystem, facts: DeviceFacts): Pro
 async function refuseForeignLabel(system: CatalogSystem, facts: DeviceFacts, catalogId: string): Promise<void> {
   if (facts.sizeBytes < LABEL_HEADER_BYTES) return;
   const { path, kind, identity, sizeBytes } = facts;
-  const found = decodeLabel(await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }));
+  const found = decodeLabel(
+    await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }),
+  );
   if (found === null || found.catalogId === catalogId) return;
   throw new XvdError('LABEL_FOREIGN', `${path} carries the label of catalog ${found.catalogId} (host ${found.host}, pool ${found.pool})`);
 }

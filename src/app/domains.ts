@@ -17,11 +17,16 @@ export async function placeOf(system: System, domain: string, served: boolean): 
     if (facts !== null) found.push({ name: facts.name, hypervisor });
   }
   const [first, second] = found;
-  if (second !== undefined) throw new XvdError('VALUE_INVALID', `domain '${domain}' is known to ${found.map(({ hypervisor }) => hypervisor.name).join(' and ')}`, { fix: 'Rename one of them.' });
+  if (second !== undefined)
+    throw new XvdError('VALUE_INVALID', `domain '${domain}' is known to ${found.map(({ hypervisor }) => hypervisor.name).join(' and ')}`, {
+      fix: 'Rename one of them.',
+    });
   if (first !== undefined) return { domain: first.name, hypervisor: first.hypervisor };
   if (domain === '0') throw new XvdError('NOT_SUPPORTED', 'this host cannot take disks itself', { fix: 'Run the daemon as root on Linux.' });
   if (!served) {
-    throw new XvdError('DOMAIN_NOT_FOUND', `no hypervisor here knows domain '${domain}'`, { fix: 'Start it first; or use --driver nbd, when its consumer connects to the uri by itself.' });
+    throw new XvdError('DOMAIN_NOT_FOUND', `no hypervisor here knows domain '${domain}'`, {
+      fix: 'Start it first; or use --driver nbd, when its consumer connects to the uri by itself.',
+    });
   }
   if (/^\d+$/.test(domain)) throw new XvdError('VALUE_INVALID', `a new domain name cannot be made of digits only: '${domain}'`);
   return { domain: requireName(domain, 'domain'), hypervisor: null };
@@ -31,7 +36,8 @@ export const hypervisorOf = (system: System, vbd: Vbd): Hypervisor | null => sys
 
 export function dataPathOf(system: System, driver: Driver): DataPath {
   const found = system.dataPaths.find((path) => path.driver === driver);
-  if (found === undefined) throw new XvdError('NOT_SUPPORTED', `this host has no ${driver === 'dm' ? 'device-mapper' : 'NBD data path'}`, { fix: 'Use --driver auto.' });
+  if (found === undefined)
+    throw new XvdError('NOT_SUPPORTED', `this host has no ${driver === 'dm' ? 'device-mapper' : 'NBD data path'}`, { fix: 'Use --driver auto.' });
   return found;
 }
 

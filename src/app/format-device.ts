@@ -42,7 +42,8 @@ export async function formatDevice(system: CatalogSystem, options: FormatOptions
   await refuseUnsafe(system, facts, { force, label: options.label !== false, catalogId });
 
   const device = newDevice(system, facts, pool, options);
-  if (options.wipe === true) await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
+  if (options.wipe === true)
+    await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
   if (device.labelled) await writeLabels(system, device, facts, catalogId);
   const known: Known = { devices: new Set(devices.map(({ id }) => id)), generations: new Set(vbds.map(({ generation }) => generation)) };
   const added = await change(system, 'format', (tx) => add(tx, device, options.wipe === true, known));
@@ -132,7 +133,11 @@ export async function unformatDevice(system: CatalogSystem, options: { readonly 
   if (device.labelled) {
     for (const place of labelPlaces(device.sizeBytes)) await system.host.writeBytes(planAsIs(facts), place, new Uint8Array(limits.labelBytes));
   }
-  return { device: planDevice(device).path, changed: true, warnings: lost.map((uname) => `${uname} lost its extents on ${device.path} and can no longer be restored`) };
+  return {
+    device: planDevice(device).path,
+    changed: true,
+    warnings: lost.map((uname) => `${uname} lost its extents on ${device.path} and can no longer be restored`),
+  };
 }
 
 async function remove(tx: Change, device: PoolDevice): Promise<readonly string[]> {
@@ -149,7 +154,10 @@ async function remove(tx: Change, device: PoolDevice): Promise<readonly string[]
     if (disk.expiresAt === null || disk.expiresAt > tx.trusted || reached) {
       throw new XvdError('DEVICE_BUSY', `vd:${diskId} has extents on ${device.path}`, { fix: 'Delete the disk and detach it first.' });
     }
-    await writer.setRuns(diskId, (await writer.runs(diskId)).filter((run) => run.deviceId !== device.id));
+    await writer.setRuns(
+      diskId,
+      (await writer.runs(diskId)).filter((run) => run.deviceId !== device.id),
+    );
     await writer.updateDisk({ ...disk, lostBytes: bytes(Math.min(disk.sizeBytes, disk.lostBytes + lostNow)) });
     lost.push(`vd:${diskId}`);
   }

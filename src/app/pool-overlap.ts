@@ -11,12 +11,16 @@ import type { CatalogSystem } from './system.ts';
 const sameIdentity = (one: DeviceIdentity, other: DeviceIdentity): boolean => JSON.stringify(one) === JSON.stringify(other);
 
 export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[], catalogId: string): Promise<PoolDevice | null> {
-  const byIdentity = devices.find((device) => device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && sameIdentity(device.identity, facts.identity));
+  const byIdentity = devices.find(
+    (device) => device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && sameIdentity(device.identity, facts.identity),
+  );
   if (byIdentity !== undefined) return byIdentity;
   const labelled = devices.filter((device) => device.identity.kind === 'label');
   if (labelled.length === 0 || facts.sizeBytes < LABEL_HEADER_BYTES) return null;
   const { path, kind, identity, sizeBytes } = facts;
-  const label = decodeLabel(await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }));
+  const label = decodeLabel(
+    await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }),
+  );
   if (label === null || label.catalogId !== catalogId) return null;
   const found = labelled.find((device) => device.uuid === label.deviceUuid && device.sizeBytes === facts.sizeBytes) ?? null;
   if (found === null || found.path === facts.path) return found;
@@ -53,11 +57,20 @@ export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, d
     throw new XvdError('DEVICE_OVERLAPS_POOL', `${facts.path} shares sectors with ${first.user.name}, a ${what}`, {
       details: {
         level: 2,
-        conflicts: conflicts.map(({ user, range }) => ({ user: user.kind, name: user.name, mode: user.mode, device: facts.drivePath, startSector: range.startSector, sectors: range.sectors })),
+        conflicts: conflicts.map(({ user, range }) => ({
+          user: user.kind,
+          name: user.name,
+          mode: user.mode,
+          device: facts.drivePath,
+          startSector: range.startSector,
+          sectors: range.sectors,
+        })),
       },
     });
   }
 }
 
 const overlaps = (one: DeviceFacts, other: DeviceFacts): boolean =>
-  checkSharing({ kind: 'pool', name: one.path, mode: 'w', footprint: one.footprint }, [{ kind: 'pool', name: other.path, mode: 'w', footprint: other.footprint }]).level > 0;
+  checkSharing({ kind: 'pool', name: one.path, mode: 'w', footprint: one.footprint }, [
+    { kind: 'pool', name: other.path, mode: 'w', footprint: other.footprint },
+  ]).level > 0;

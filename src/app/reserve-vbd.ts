@@ -181,7 +181,13 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
     const facts = want.places.byPath.get(parsed.path);
     if (facts === undefined) throw new XvdError('DEVICE_NOT_FOUND', `no device ${parsed.path}`);
     const cache = facts.kind === 'file' ? 'writeback' : 'none';
-    return { source: { kind: 'phy', path: facts.path }, sizeBytes: bytes(sizeOfPhysical(facts.sizeBytes)), footprint: footprintOfPath(facts.path, want.places), cache, endsAt: null };
+    return {
+      source: { kind: 'phy', path: facts.path },
+      sizeBytes: bytes(sizeOfPhysical(facts.sizeBytes)),
+      footprint: footprintOfPath(facts.path, want.places),
+      cache,
+      endsAt: null,
+    };
   }
   const disk = await findDisk(tx.writer, parsed.ref);
   const state = diskState(disk, tx.now);
@@ -198,5 +204,9 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
 /** Before the first writable use: what was zeros may not be from here on. */
 async function markDirty(tx: Change, diskId: number): Promise<void> {
   const runs = await tx.writer.runs(diskId);
-  if (runs.some((run) => run.clean)) await tx.writer.setRuns(diskId, runs.map((run) => ({ ...run, clean: false })));
+  if (runs.some((run) => run.clean))
+    await tx.writer.setRuns(
+      diskId,
+      runs.map((run) => ({ ...run, clean: false })),
+    );
 }

@@ -73,7 +73,12 @@ export async function catalogUsers(reader: CatalogReader, places: Places): Promi
     users.push({ kind: 'vbd', name: vbdName(vbd), mode: vbd.mode, footprint });
   }
   for (const worker of await reader.workers()) {
-    users.push({ kind: 'copy', name: `${worker.kind} of vd:${worker.diskId}`, mode: worker.kind === 'export' ? 'r' : 'w', footprint: await ofDisk(worker.diskId) });
+    users.push({
+      kind: 'copy',
+      name: `${worker.kind} of vd:${worker.diskId}`,
+      mode: worker.kind === 'export' ? 'r' : 'w',
+      footprint: await ofDisk(worker.diskId),
+    });
   }
   return users;
 }

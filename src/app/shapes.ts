@@ -52,9 +52,29 @@ export type DiskInfo = {
 };
 
 export type ExtentInfo = { readonly device: string; readonly startSector: number; readonly sectors: number };
-export type ConflictInfo = { readonly user: UserKind; readonly name: string; readonly mode: VbdMode; readonly device: string; readonly startSector: number; readonly sectors: number };
-export type DomainInfo = { readonly name: string; readonly id: string; readonly hypervisor: 'host' | 'qemu' | 'xen'; readonly state: string; readonly vbds: readonly VbdInfo[] };
-export type EventInfo = { readonly id: number; readonly time: string; readonly type: string; readonly subject: string; readonly cause: string; readonly data: Readonly<Record<string, unknown>> };
+export type ConflictInfo = {
+  readonly user: UserKind;
+  readonly name: string;
+  readonly mode: VbdMode;
+  readonly device: string;
+  readonly startSector: number;
+  readonly sectors: number;
+};
+export type DomainInfo = {
+  readonly name: string;
+  readonly id: string;
+  readonly hypervisor: 'host' | 'qemu' | 'xen';
+  readonly state: string;
+  readonly vbds: readonly VbdInfo[];
+};
+export type EventInfo = {
+  readonly id: number;
+  readonly time: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly cause: string;
+  readonly data: Readonly<Record<string, unknown>>;
+};
 export type ProblemInfo = { readonly code: string; readonly message: string; readonly repaired: boolean };
 
 /** An operation says whether it changed anything, and warns in words. */
@@ -64,7 +84,14 @@ export type Warnings = { readonly warnings: readonly string[] };
 /** When a lease ends: at an instant, after a time from now, or (null) never. Left out = never. */
 export type Expiry = { readonly expiresAtMs?: number | null; readonly expiresInMs?: number | null };
 
-export type FormatOptions = { readonly device: string; readonly extentBytes?: number; readonly pool?: string; readonly wipe?: boolean; readonly label?: boolean; readonly force?: boolean };
+export type FormatOptions = {
+  readonly device: string;
+  readonly extentBytes?: number;
+  readonly pool?: string;
+  readonly wipe?: boolean;
+  readonly label?: boolean;
+  readonly force?: boolean;
+};
 export type CreateOptions = Expiry & {
   readonly sizeBytes: number;
   readonly name?: string;

@@ -18,18 +18,29 @@ export function allowSharing(use: SectorUser, users: readonly SectorUser[], expe
   if (level > expert) {
     const infos = serious.map((conflict) => conflictInfo(conflict, places));
     const names = infos.map(({ user, name, mode, device, startSector, sectors }) => `${user} ${name} (${mode}, ${device} sectors ${startSector}+${sectors})`);
-    throw new XvdError('SHARING_REFUSED', `${use.name}, wanted ${use.mode}, is level ${level} with ${[...new Set(names)].join('; ')}; the expert level is ${expert}`, {
-      fix: `Detach or unmount ${infos[0]?.name ?? 'it'} first, attach read-only, or use --expert ${level} if its users agree.`,
-      details: { level, conflicts: infos },
-    });
+    throw new XvdError(
+      'SHARING_REFUSED',
+      `${use.name}, wanted ${use.mode}, is level ${level} with ${[...new Set(names)].join('; ')}; the expert level is ${expert}`,
+      {
+        fix: `Detach or unmount ${infos[0]?.name ?? 'it'} first, attach read-only, or use --expert ${level} if its users agree.`,
+        details: { level, conflicts: infos },
+      },
+    );
   }
   return { level, warnings: level === 0 ? [] : [`${warningOf[level]}: ${[...new Set(conflicts.map(({ user }) => `${user.kind} ${user.name}`))].join(', ')}`] };
 }
 
-export const levelOf = (use: SectorUser, user: SectorUser): ExpertLevel => (((use.mode === 'w' ? 1 : 0) + (user.mode === 'w' ? 1 : 0)) as ExpertLevel);
+export const levelOf = (use: SectorUser, user: SectorUser): ExpertLevel => ((use.mode === 'w' ? 1 : 0) + (user.mode === 'w' ? 1 : 0)) as ExpertLevel;
 
 function conflictInfo({ user, range }: Conflict, places: Places): ConflictInfo {
-  return { user: user.kind, name: user.name, mode: user.mode, device: deviceOfSpace(range.space, places), startSector: range.startSector, sectors: range.sectors };
+  return {
+    user: user.kind,
+    name: user.name,
+    mode: user.mode,
+    device: deviceOfSpace(range.space, places),
+    startSector: range.startSector,
+    sectors: range.sectors,
+  };
 }
 
 function deviceOfSpace(space: string, places: Places): string {

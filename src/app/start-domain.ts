@@ -27,7 +27,10 @@ export async function startDomain(system: System, value: unknown, options: { rea
     const reserved: Reserved[] = [];
     try {
       for (const disk of description.disks) reserved.push(await reserve(system, hypervisor, description.name, disk, expert));
-      const facts = await hypervisor.start(description, reserved.map(({ vbd, endpoint }) => plugOf(vbd, endpoint)));
+      const facts = await hypervisor.start(
+        description,
+        reserved.map(({ vbd, endpoint }) => plugOf(vbd, endpoint)),
+      );
       return await tell(system, facts, reserved);
     } catch (error) {
       await undo(system, hypervisor, description.name, reserved);
@@ -47,11 +50,18 @@ async function pickHypervisor(system: System, description: DomainDescription): P
   }
   // Under Xen its own guests come first; QEMU is everywhere else.
   const chosen = able.find(({ name }) => name === 'xen') ?? able[0];
-  if (chosen === undefined) throw new XvdError('NOT_SUPPORTED', `no hypervisor here can start '${description.name}'${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`);
+  if (chosen === undefined)
+    throw new XvdError('NOT_SUPPORTED', `no hypervisor here can start '${description.name}'${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`);
   return chosen;
 }
 
-async function reserve(system: System, hypervisor: Hypervisor, domain: string, disk: DomainDescription['disks'][number], expert: ExpertLevel): Promise<Reserved> {
+async function reserve(
+  system: System,
+  hypervisor: Hypervisor,
+  domain: string,
+  disk: DomainDescription['disks'][number],
+  expert: ExpertLevel,
+): Promise<Reserved> {
   const reserved = await reserveVbd(system, { ...disk, domain, expert }, { domain, hypervisor });
   if ('already' in reserved) throw new XvdError('TARGET_TAKEN', `${disk.target} of domain ${domain} is attached already`);
   return reserved;
@@ -108,7 +118,13 @@ export async function listDomains(system: System): Promise<DomainInfo[]> {
   const domains: DomainInfo[] = [];
   for (const hypervisor of system.hypervisors) {
     for (const { name, id, state } of await hypervisor.domains()) {
-      domains.push({ name, id, hypervisor: hypervisor.name, state, vbds: rows.filter((vbd) => vbd.domain === name && vbd.hypervisor === hypervisor.name).map(vbdInfo) });
+      domains.push({
+        name,
+        id,
+        hypervisor: hypervisor.name,
+        state,
+        vbds: rows.filter((vbd) => vbd.domain === name && vbd.hypervisor === hypervisor.name).map(vbdInfo),
+      });
     }
   }
   return domains;

@@ -20,7 +20,12 @@ export async function planOf(system: CatalogSystem, vbd: Vbd): Promise<VbdPlan> 
   if (source.kind === 'vd') return { ...head, ...(await system.catalog.read((reader) => planOfDisk(reader, source.diskId))) };
   const { path, kind, identity, sizeBytes: deviceBytes, ...facts } = await system.host.inspect(source.path);
   const device = { path, kind, identity, sizeBytes: deviceBytes };
-  return { ...head, blockBytes: hostBlockBytes({ path, kind, identity, sizeBytes: deviceBytes, ...facts }), devices: [device], segments: [{ deviceIndex: 0, offsetBytes: bytes(0), lengthBytes: sizeBytes }] };
+  return {
+    ...head,
+    blockBytes: hostBlockBytes({ path, kind, identity, sizeBytes: deviceBytes, ...facts }),
+    devices: [device],
+    segments: [{ deviceIndex: 0, offsetBytes: bytes(0), lengthBytes: sizeBytes }],
+  };
 }
 
 export const sizeOfPhysical = (sizeBytes: number): number => roundDown(sizeBytes, 512);
@@ -35,5 +40,7 @@ async function planOfDisk(reader: CatalogReader, diskId: number): Promise<Pick<V
 
 /** Ranges of a plan on each of its devices, for the fence. */
 export function rangesByDevice(plan: VbdPlan): readonly (readonly ByteRange[])[] {
-  return plan.devices.map((_, index) => plan.segments.filter((segment) => segment.deviceIndex === index).map(({ offsetBytes, lengthBytes }) => ({ offsetBytes, lengthBytes })));
+  return plan.devices.map((_, index) =>
+    plan.segments.filter((segment) => segment.deviceIndex === index).map(({ offsetBytes, lengthBytes }) => ({ offsetBytes, lengthBytes })),
+  );
 }

@@ -44,9 +44,11 @@ function fish(specs: readonly CommandSpec[]): string {
   });
   for (const spec of specs) {
     const [first, second] = spec.name.split(' ');
-    const condition = second === undefined ? `__fish_seen_subcommand_from ${first}` : `__fish_seen_subcommand_from ${first}; and __fish_seen_subcommand_from ${second}`;
+    const condition =
+      second === undefined ? `__fish_seen_subcommand_from ${first}` : `__fish_seen_subcommand_from ${first}; and __fish_seen_subcommand_from ${second}`;
     if (second !== undefined) lines.push(`complete -c xvd -n '__fish_seen_subcommand_from ${first}' -f -a ${second} -d ${quote(spec.summary)}`);
-    for (const [name, flag] of Object.entries({ ...spec.flags, ...commonFlags })) lines.push(`complete -c xvd -n ${quote(condition)} -l ${name} -d ${quote(flag.help)}${flag.kind === 'boolean' ? '' : ' -r'}`);
+    for (const [name, flag] of Object.entries({ ...spec.flags, ...commonFlags }))
+      lines.push(`complete -c xvd -n ${quote(condition)} -l ${name} -d ${quote(flag.help)}${flag.kind === 'boolean' ? '' : ' -r'}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -24,7 +24,10 @@ export function usageOf(spec: CommandSpec): string {
 const flagText = (name: string, flag: Flag): string => (flag.kind === 'boolean' ? `--${name}` : `--${name} ${flag.value ?? 'VALUE'}`);
 
 export function helpOf(spec: CommandSpec): string {
-  const rows = [...spec.arguments.map(({ name, help }) => [name, help] as const), ...Object.entries({ ...spec.flags, ...commonFlags }).map(([name, flag]) => [flagText(name, flag), flag.help] as const)];
+  const rows = [
+    ...spec.arguments.map(({ name, help }) => [name, help] as const),
+    ...Object.entries({ ...spec.flags, ...commonFlags }).map(([name, flag]) => [flagText(name, flag), flag.help] as const),
+  ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return `usage: ${usageOf(spec)}\n\n${spec.summary}\n${spec.details === undefined ? '' : `${spec.details}\n`}\n${rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`).join('\n')}\n`;
 }

@@ -15,7 +15,11 @@ function parse(...words: readonly string[]): Invocation {
 const refused = (message: RegExp, ...words: readonly string[]): void => assert.throws(() => parse(...words), { code: 'USAGE', message });
 
 test('arguments and flags, in any order, with = or without', () => {
-  for (const words of [['create', '64M', '--name', 'web', '--json'], ['create', '--name=web', '--json', '64M'], ['--json', 'create', '64M', '--name', 'web']]) {
+  for (const words of [
+    ['create', '64M', '--name', 'web', '--json'],
+    ['create', '--name=web', '--json', '64M'],
+    ['--json', 'create', '64M', '--name', 'web'],
+  ]) {
     const { args, flag, value } = parse(...words);
     assert.deepEqual([args, flag('json'), flag('no-wipe'), value('name'), value('pool')], [['64M'], true, false, 'web', undefined], words.join(' '));
   }

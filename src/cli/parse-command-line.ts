@@ -20,13 +20,18 @@ export function findCommand(specs: readonly CommandSpec[], words: readonly strin
   if (found !== undefined) return found;
   const group = specs.filter(({ name }) => name.startsWith(`${first} `));
   const message = group.length > 0 ? `'${first}' wants one of ${group.map(({ name }) => name.split(' ')[1]).join(', ')}` : `there is no command '${first}'`;
-  const near = nearest(first, specs.map(({ name }) => name.split(' ')[0] ?? ''));
+  const near = nearest(
+    first,
+    specs.map(({ name }) => name.split(' ')[0] ?? ''),
+  );
   throw new XvdError('USAGE', message, { fix: near === null ? '`xvd --help` lists the commands.' : `Did you mean '${near}'?` });
 }
 
 export function parseCommandLine(spec: CommandSpec, words: readonly string[]): Invocation {
   const flags = { ...commonFlags, ...spec.flags };
-  const options = Object.fromEntries(Object.entries(flags).map(([name, { kind }]) => [name, { type: kind === 'boolean' ? ('boolean' as const) : ('string' as const), multiple: true as const }]));
+  const options = Object.fromEntries(
+    Object.entries(flags).map(([name, { kind }]) => [name, { type: kind === 'boolean' ? ('boolean' as const) : ('string' as const), multiple: true as const }]),
+  );
   const fix = `See \`xvd ${spec.name} --help\`.`;
   let parsed;
   try {
@@ -60,7 +65,8 @@ function joined(words: readonly string[], flags: Readonly<Record<string, Flag>>)
   for (const [index, word] of words.entries()) {
     const before = args.at(-1);
     const isNumber = /^-\d/.test(word) && (end < 0 || index < end);
-    if (isNumber && before !== undefined && before.startsWith('--') && flags[before.slice(2)]?.kind !== 'boolean' && flags[before.slice(2)] !== undefined) args[args.length - 1] = `${before}=${word}`;
+    if (isNumber && before !== undefined && before.startsWith('--') && flags[before.slice(2)]?.kind !== 'boolean' && flags[before.slice(2)] !== undefined)
+      args[args.length - 1] = `${before}=${word}`;
     else if (isNumber) numbers.push(word);
     else args.push(word);
   }
@@ -71,7 +77,8 @@ function checkArguments(spec: CommandSpec, args: readonly string[], fix: string)
   spec.arguments.forEach(({ name, optional, choices }, index) => {
     const value = args[index];
     if (value === undefined && optional !== true) throw new XvdError('USAGE', `${name} is missing`, { fix });
-    if (value !== undefined && choices !== undefined && !choices.includes(value)) throw new XvdError('USAGE', `${name} is one of ${choices.join(', ')}, not '${value}'`, { fix });
+    if (value !== undefined && choices !== undefined && !choices.includes(value))
+      throw new XvdError('USAGE', `${name} is one of ${choices.join(', ')}, not '${value}'`, { fix });
   });
   const extra = args[spec.arguments.length];
   if (extra !== undefined) throw new XvdError('USAGE', `'${extra}' is one argument too many`, { fix });

@@ -12,13 +12,20 @@ export async function readDescription(file: string): Promise<DomainDescription> 
   try {
     await access(path);
   } catch (error) {
-    throw new XvdError((error as NodeJS.ErrnoException).code === 'EACCES' ? 'NOT_PERMITTED' : 'FILE_NOT_FOUND', `the description ${file} can't be read`, { cause: error });
+    throw new XvdError((error as NodeJS.ErrnoException).code === 'EACCES' ? 'NOT_PERMITTED' : 'FILE_NOT_FOUND', `the description ${file} can't be read`, {
+      cause: error,
+    });
   }
   const description = validateDescription(await load(path, file));
   // Paths in it are meant from where it lies, not from where the daemon runs.
   const from = (value: string): string => (isAbsolute(value) ? value : join(dirname(path), value));
   const { kernel, ramdisk, console } = description;
-  return { ...description, kernel: from(kernel), ...(ramdisk === undefined ? {} : { ramdisk: from(ramdisk) }), ...(console === undefined ? {} : { console: from(console) }) };
+  return {
+    ...description,
+    kernel: from(kernel),
+    ...(ramdisk === undefined ? {} : { ramdisk: from(ramdisk) }),
+    ...(console === undefined ? {} : { console: from(console) }),
+  };
 }
 
 async function load(path: string, file: string): Promise<unknown> {
@@ -40,6 +47,9 @@ async function load(path: string, file: string): Promise<unknown> {
     }
   } catch (error) {
     if (error instanceof XvdError) throw error;
-    throw new XvdError('VALUE_INVALID', `the description ${file} has an error: ${error instanceof Error ? error.message : String(error)}`, { cause: error, fix: 'Mend the file; `xvd domain start --help` says what it holds.' });
+    throw new XvdError('VALUE_INVALID', `the description ${file} has an error: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+      fix: 'Mend the file; `xvd domain start --help` says what it holds.',
+    });
   }
 }

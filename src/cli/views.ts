@@ -42,9 +42,22 @@ export function diskFields(disk: DiskInfo, nowMs: number): string {
 }
 
 export function vbdTable(vbds: readonly VbdInfo[]): string {
-  const rows = vbds.map((vbd) => [vbd.domain, vbd.target, vbd.source, vbd.mode, vbd.state, vbd.driver, formatSize(vbd.sizeBytes), String(vbd.sharing), vbd.devicePath ?? vbd.uri ?? '-']);
+  const rows = vbds.map((vbd) => [
+    vbd.domain,
+    vbd.target,
+    vbd.source,
+    vbd.mode,
+    vbd.state,
+    vbd.driver,
+    formatSize(vbd.sizeBytes),
+    String(vbd.sharing),
+    vbd.devicePath ?? vbd.uri ?? '-',
+  ]);
   const titles = ['DOMAIN', 'TARGET', 'SOURCE', 'MODE', 'STATE', 'DRIVER', 'SIZE', 'SHARING', 'WHERE'];
-  return textTable(titles.map((title) => ({ title, right: title === 'SIZE' })), rows);
+  return textTable(
+    titles.map((title) => ({ title, right: title === 'SIZE' })),
+    rows,
+  );
 }
 
 export function deviceTable(devices: readonly DeviceInfo[]): string {
@@ -52,14 +65,35 @@ export function deviceTable(devices: readonly DeviceInfo[]): string {
   const rows = devices.map((device) => [
     device.device,
     device.pool,
-    ...[device.extentBytes, device.totalBytes, device.usedBytes, device.freeBytes, device.reservedBytes, device.badBytes, device.reclaimableBytes, device.cleanBytes].map(formatSize),
+    ...[
+      device.extentBytes,
+      device.totalBytes,
+      device.usedBytes,
+      device.freeBytes,
+      device.reservedBytes,
+      device.badBytes,
+      device.reclaimableBytes,
+      device.cleanBytes,
+    ].map(formatSize),
   ]);
-  return textTable(titles.map((title, index) => ({ title, right: index > 1 })), rows);
+  return textTable(
+    titles.map((title, index) => ({ title, right: index > 1 })),
+    rows,
+  );
 }
 
 export function domainTable(domains: readonly DomainInfo[]): string {
-  const rows = domains.map((domain) => [domain.name, domain.id, domain.hypervisor, domain.state, domain.vbds.map((vbd) => `${vbd.target.replace('/dev/', '')}=${vbd.source}`).join(' ') || '-']);
-  return textTable(['NAME', 'ID', 'HYPERVISOR', 'STATE', 'VBDS'].map((title) => ({ title })), rows);
+  const rows = domains.map((domain) => [
+    domain.name,
+    domain.id,
+    domain.hypervisor,
+    domain.state,
+    domain.vbds.map((vbd) => `${vbd.target.replace('/dev/', '')}=${vbd.source}`).join(' ') || '-',
+  ]);
+  return textTable(
+    ['NAME', 'ID', 'HYPERVISOR', 'STATE', 'VBDS'].map((title) => ({ title })),
+    rows,
+  );
 }
 
 export function extentTable(extents: readonly ExtentInfo[]): string {

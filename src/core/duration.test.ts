@@ -39,7 +39,8 @@ test('parseExpiry() takes never, a time from now and an instant', () => {
 test('parseExpiry() refuses what is past or now, no instant at all, and more than the limit', () => {
   for (const text of ['2026-11-23T12:00:00Z', '1970-01-01T00:00:00Z', '0', '-1d', '200000w', '2200-01-01T00:00:00Z'])
     assert.throws(() => parseExpiry(text, now), refused(/never/), text);
-  for (const text of ['2027-13-01T00:00:00Z', '2027-02-30T00:00:00Z', '2027-02-29', 'tomorrow', '2027']) assert.throws(() => parseExpiry(text, now), { code: 'VALUE_INVALID' }, text);
+  for (const text of ['2027-13-01T00:00:00Z', '2027-02-30T00:00:00Z', '2027-02-29', 'tomorrow', '2027'])
+    assert.throws(() => parseExpiry(text, now), { code: 'VALUE_INVALID' }, text);
 });
 
 test('leaseEnd(): absent and null are never; 0, negative, past, broken and over the limit are refused; not both', () => {

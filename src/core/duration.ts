@@ -16,7 +16,10 @@ export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text.trim());
   if (match === null) {
     const bare = /^-?\d+$/.test(text.trim());
-    throw invalid(bare ? `the time '${text}' has no unit` : `'${text}' is no time`, bare && Number(text) > 0 ? `Write ${text}s, ${text}m, ${text}h or ${text}d. ${NEVER}` : `Write 30s, 10m, 2h, 7d or 2w. ${NEVER}`);
+    throw invalid(
+      bare ? `the time '${text}' has no unit` : `'${text}' is no time`,
+      bare && Number(text) > 0 ? `Write ${text}s, ${text}m, ${text}h or ${text}d. ${NEVER}` : `Write 30s, 10m, 2h, 7d or 2w. ${NEVER}`,
+    );
   }
   const ms = Math.round(Number(match[1]) * (UNITS[match[2] ?? ''] ?? Number.NaN));
   if (!(ms > 0)) throw invalid(`the time '${text}' is not above 0`, NEVER);

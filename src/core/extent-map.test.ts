@@ -12,7 +12,9 @@ test('eachPiece() gives for every byte the place that walking the segments gives
       const map = makeMap(segments);
       const offset = a % mapBytes(map);
       const length = b % (mapBytes(map) - offset + 1);
-      const plain = segments.flatMap(({ deviceIndex, offsetBytes, lengthBytes }) => Array.from({ length: lengthBytes }, (_, i) => `${deviceIndex}:${offsetBytes + i}`));
+      const plain = segments.flatMap(({ deviceIndex, offsetBytes, lengthBytes }) =>
+        Array.from({ length: lengthBytes }, (_, i) => `${deviceIndex}:${offsetBytes + i}`),
+      );
       const found: string[] = [];
       eachPiece(map, offset, length, (device, deviceOffset, at, count) => {
         assert.equal(at, found.length);

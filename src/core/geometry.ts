@@ -12,7 +12,10 @@ export type Layout =
 export function layoutDevice(facts: { readonly sizeBytes: Bytes; readonly physicalBlockBytes: number }, extentBytes: Bytes): Layout {
   const multiple = Math.max(4096, facts.physicalBlockBytes);
   if (extentBytes < limits.extentBytesMin || extentBytes > limits.extentBytesMax || extentBytes % multiple !== 0) {
-    throw new XvdError('VALUE_INVALID', `extents of ${extentBytes} bytes are not possible: a multiple of ${multiple} from ${limits.extentBytesMin} to ${limits.extentBytesMax} is`);
+    throw new XvdError(
+      'VALUE_INVALID',
+      `extents of ${extentBytes} bytes are not possible: a multiple of ${multiple} from ${limits.extentBytesMin} to ${limits.extentBytesMax} is`,
+    );
   }
   const dataStartBytes = bytes(roundUp(MIB, multiple));
   const room = facts.sizeBytes - (facts.sizeBytes % 4096) - limits.labelBytes - dataStartBytes;

@@ -7,7 +7,8 @@ import type { DeviceId, Run } from './types.ts';
 
 export const runBytes = (run: Run, extentBytes: Bytes): Bytes => bytes(run.count * extentBytes);
 export const runEnd = (run: Run): number => run.firstExtent + run.count;
-export const overlaps = (one: Run, other: Run): boolean => one.deviceId === other.deviceId && one.firstExtent < runEnd(other) && other.firstExtent < runEnd(one);
+export const overlaps = (one: Run, other: Run): boolean =>
+  one.deviceId === other.deviceId && one.firstExtent < runEnd(other) && other.firstExtent < runEnd(one);
 
 /** The head of an unowned run that covers what is missing, or all of it. */
 export function takeFromUnowned(run: Run, extentBytes: Bytes, missingBytes: Bytes): Run {

@@ -13,7 +13,9 @@ export function parseSize(text: string): Bytes {
   const prefix = match?.[2] ?? match?.[4]?.toUpperCase();
   if (match === null || (prefix === undefined && !text.trim().endsWith('B'))) {
     const bare = /^\d+(\.\d+)?$/.test(text.trim());
-    throw new XvdError('VALUE_INVALID', bare ? `the size '${text}' has no unit` : `'${text}' is no size`, { fix: bare ? `Write ${text}M or ${text}G.` : 'Write a number with a unit, like 64M, 10G or 1.5T.' });
+    throw new XvdError('VALUE_INVALID', bare ? `the size '${text}' has no unit` : `'${text}' is no size`, {
+      fix: bare ? `Write ${text}M or ${text}G.` : 'Write a number with a unit, like 64M, 10G or 1.5T.',
+    });
   }
   const base = match[3] === 'B' || match[4] !== undefined ? 1000 : 1024;
   const value = Math.round(Number(match[1]) * base ** (prefix === undefined ? 0 : PREFIXES.indexOf(prefix) + 1));

@@ -14,20 +14,24 @@ export function guardCatalog(system: CatalogSystem): Catalog {
   let writing: Promise<void> = Promise.resolve();
   const judge = (): Promise<LabelVerdict> => {
     // A refusal is not remembered: `recover` or `adopt` may mend it.
-    judged ??= import('../app/read-labels.ts').then(({ refuseStale }) => refuseStale(system)).catch((error: unknown) => {
-      judged = null;
-      throw error;
-    });
+    judged ??= import('../app/read-labels.ts')
+      .then(({ refuseStale }) => refuseStale(system))
+      .catch((error: unknown) => {
+        judged = null;
+        throw error;
+      });
     return judged;
   };
   const writeLabels = (): Promise<void> => {
     writes = 0;
     lastMs = clock.read().sinceBootMs;
     // What can't be written is told by `check` and tried again by whoever writes next.
-    writing = writing.then(async () => (await import('../app/write-labels.ts')).writeLabels(system)).then(
-      () => undefined,
-      () => undefined,
-    );
+    writing = writing
+      .then(async () => (await import('../app/write-labels.ts')).writeLabels(system))
+      .then(
+        () => undefined,
+        () => undefined,
+      );
     return writing;
   };
   return {

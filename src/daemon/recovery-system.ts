@@ -8,7 +8,10 @@ import { composeCatalogSystem } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
 import type { ComposedCatalog, Folders } from './compose.ts';
 
-export type RecoverySystem = { readonly system: ComposedCatalog; /** Where the unreadable catalog lies now; null when it could be read. */ readonly aside: string | null };
+export type RecoverySystem = {
+  readonly system: ComposedCatalog;
+  /** Where the unreadable catalog lies now; null when it could be read. */ readonly aside: string | null;
+};
 
 /** CATALOG_DAMAGED without force. */
 export async function composeForRecovery(folders: Folders, force: boolean): Promise<RecoverySystem> {
@@ -20,7 +23,11 @@ export async function composeForRecovery(folders: Folders, force: boolean): Prom
     throw damage;
   } catch (error) {
     if (!(error instanceof XvdError) || error.code !== 'CATALOG_DAMAGED') throw error;
-    if (!force) throw new XvdError('CATALOG_DAMAGED', error.message, { cause: error, fix: `Use --force: ${join(folders.stateFolder, 'catalog.sqlite')} is put aside, and every disk comes back suspect.` });
+    if (!force)
+      throw new XvdError('CATALOG_DAMAGED', error.message, {
+        cause: error,
+        fix: `Use --force: ${join(folders.stateFolder, 'catalog.sqlite')} is put aside, and every disk comes back suspect.`,
+      });
     // A daemon would go on writing into the files that were put aside. DAEMON_RUNNING.
     const { openSyscalls } = await import('../host/syscalls.ts');
     await using lock = await lockDaemon(folders.stateFolder, openSyscalls());

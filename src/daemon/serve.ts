@@ -63,7 +63,10 @@ function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new XvdError('NOT_PERMITTED', `the folder ${folder} can't be made: ${(error as Error).message}`, { cause: error, fix: 'Set XVD_STATE and XVD_RUN to folders of yours, or run as root.' });
+    throw new XvdError('NOT_PERMITTED', `the folder ${folder} can't be made: ${(error as Error).message}`, {
+      cause: error,
+      fix: 'Set XVD_STATE and XVD_RUN to folders of yours, or run as root.',
+    });
   }
 }
 
@@ -109,9 +112,12 @@ async function listenOnTcp(settings: Settings, makeWithToken: (token: string) =>
   if (token.length < 16) throw new XvdError('VALUE_INVALID', `the token in ${settings.tokenFile} has fewer than 16 characters`);
   const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host);
   const tls = settings.tlsCert !== null && settings.tlsKey !== null;
-  if (!loopback && !tls) throw new XvdError('USAGE', `--listen ${settings.listen} is not loopback and needs TLS`, { fix: 'Give --tls-cert and --tls-key, or listen on 127.0.0.1.' });
+  if (!loopback && !tls)
+    throw new XvdError('USAGE', `--listen ${settings.listen} is not loopback and needs TLS`, { fix: 'Give --tls-cert and --tls-key, or listen on 127.0.0.1.' });
   const listener = listenerOf(makeWithToken(token));
-  const server = tls ? createHttps({ cert: readText(settings.tlsCert ?? '', 'certificate'), key: readText(settings.tlsKey ?? '', 'key') }, listener) : createHttp(listener);
+  const server = tls
+    ? createHttps({ cert: readText(settings.tlsCert ?? '', 'certificate'), key: readText(settings.tlsKey ?? '', 'key') }, listener)
+    : createHttp(listener);
   await listening((done) => server.listen(port, host, done), server);
   log('api.listening', { address: (server.address() as AddressInfo).address, port: (server.address() as AddressInfo).port });
   return () => closed(server);

@@ -40,7 +40,12 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
   const file = await readSettingsFile(input.config ?? null);
   const asRoot = process.getuid?.() === 0;
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  const stateFolder = resolve(input.stateFolder ?? text(env['XVD_STATE']) ?? text(file['stateFolder']) ?? (asRoot ? '/var/lib/xvd' : join(text(env['XDG_STATE_HOME']) ?? join(homedir(), '.local/state'), 'xvd')));
+  const stateFolder = resolve(
+    input.stateFolder ??
+      text(env['XVD_STATE']) ??
+      text(file['stateFolder']) ??
+      (asRoot ? '/var/lib/xvd' : join(text(env['XDG_STATE_HOME']) ?? join(homedir(), '.local/state'), 'xvd')),
+  );
   const runtime = text(env['XDG_RUNTIME_DIR']);
   const runDefault = asRoot ? '/run/xvd' : runtime === undefined ? join(stateFolder, 'run') : join(runtime, 'xvd');
   return {
@@ -69,7 +74,9 @@ async function readSettingsFile(path: string | null): Promise<Partial<Record<key
     table = parse(readFileSync(file, 'utf8'));
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new XvdError(missing ? 'FILE_NOT_FOUND' : 'VALUE_INVALID', `the configuration file ${file} can't be read: ${(error as Error).message}`, { cause: error });
+    throw new XvdError(missing ? 'FILE_NOT_FOUND' : 'VALUE_INVALID', `the configuration file ${file} can't be read: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   return Object.fromEntries(
     Object.entries(table).map(([key, value]) => {

@@ -13,7 +13,16 @@ export type DomainFacts = {
   readonly state: 'running' | 'paused' | 'suspended' | 'starting' | 'stopping';
 };
 
-export type Plug = { readonly generation: Generation; readonly domain: string; readonly target: string; readonly vdev: number; readonly mode: VbdMode; readonly serial: string; readonly endpoint: Endpoint; /** Of the disk; 512 when left out. */ readonly blockBytes?: 512 | 4096 };
+export type Plug = {
+  readonly generation: Generation;
+  readonly domain: string;
+  readonly target: string;
+  readonly vdev: number;
+  readonly mode: VbdMode;
+  readonly serial: string;
+  readonly endpoint: Endpoint;
+  /** Of the disk; 512 when left out. */ readonly blockBytes?: 512 | 4096;
+};
 /** `devicePath`: where the domain's own side can see it (`/dev/xvda` on this host), else null. */
 export type Plugged = { readonly devicePath: string | null };
 export type Unplug = { readonly generation: Generation; readonly domain: string; readonly target: string; readonly force: boolean };

@@ -85,7 +85,23 @@ export async function xvdOf(settings: Settings): Promise<Xvd> {
   return { ...onCatalog(system, settings), ...mendingOf(system), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
 }
 
-type OnCatalog = Pick<Xvd, 'formatDevice' | 'unformatDevice' | 'listDevices' | 'createDisk' | 'refreshDisk' | 'deleteDisk' | 'restoreDisk' | 'listDisks' | 'showDisk' | 'extentsOf' | 'vbds' | 'events' | 'checkPool' | 'backupCatalog'>;
+type OnCatalog = Pick<
+  Xvd,
+  | 'formatDevice'
+  | 'unformatDevice'
+  | 'listDevices'
+  | 'createDisk'
+  | 'refreshDisk'
+  | 'deleteDisk'
+  | 'restoreDisk'
+  | 'listDisks'
+  | 'showDisk'
+  | 'extentsOf'
+  | 'vbds'
+  | 'events'
+  | 'checkPool'
+  | 'backupCatalog'
+>;
 
 function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
   // What can only fail without a catalog must not make one.

@@ -47,26 +47,40 @@ onPool('F1: the extents of a disk of several pieces come back in the order in wh
   const { generation } = await write(system, uname);
   for (let mib = 0; mib < 4; mib += 1) dataPath.write(generation, mib * MIB, new Uint8Array(4096).fill(mib + 1));
   dataPath.flush(generation);
-  const places = (await extentsOf(system, uname)).flatMap(({ device, startSector, sectors: count }) => Array.from({ length: count / 2048 }, (_, index) => ({ device, at: startSector * 512 + index * MIB })));
+  const places = (await extentsOf(system, uname)).flatMap(({ device, startSector, sectors: count }) =>
+    Array.from({ length: count / 2048 }, (_, index) => ({ device, at: startSector * 512 + index * MIB })),
+  );
   assert.ok((await extentsOf(system, uname)).length > 1);
   const { identity, sizeBytes } = await system.host.inspect('/dev/sda');
   const marks = [];
-  for (const { device, at } of places) marks.push((await system.host.readBytes({ path: device, kind: 'block', identity, sizeBytes }, { offsetBytes: at as never, lengthBytes: 4096 as never }))[0]);
+  for (const { device, at } of places)
+    marks.push(
+      (await system.host.readBytes({ path: device, kind: 'block', identity, sizeBytes }, { offsetBytes: at as never, lengthBytes: 4096 as never }))[0],
+    );
   assert.deepEqual(marks, [1, 2, 3, 4]);
 });
 
 onPool('F2: two partitions of one drive are two devices, and extents lie inside their own', async ({ host }, system) => {
-  for (const [path, start] of [['/dev/sdx1', 2048], ['/dev/sdx2', 30_720]] as const) {
+  for (const [path, start] of [
+    ['/dev/sdx1', 2048],
+    ['/dev/sdx2', 30_720],
+  ] as const) {
     const footprint = { own: [{ space: 'drive:9:0', startSector: sectors(start), sectors: sectors(8 * 2048) }], below: [] };
     host.addDevice({ path, sizeBytes: 8 * MIB, drivePath: '/dev/sdx', driveStartSector: sectors(start), footprint });
     await formatDevice(system, { device: path, extentBytes: MIB, pool: 'parts' });
   }
   const { uname } = await createDisk(system, { sizeBytes: 12 * MIB, pool: 'parts' });
   const extents = await extentsOf(system, uname);
-  assert.equal(extents.reduce((sum, extent) => sum + extent.sectors, 0), 12 * 2048);
+  assert.equal(
+    extents.reduce((sum, extent) => sum + extent.sectors, 0),
+    12 * 2048,
+  );
   for (const { device, startSector, sectors: count } of extents) {
     assert.equal(device, '/dev/sdx');
-    assert.ok([2048, 30_720].some((start) => startSector >= start + 2048 && startSector + count <= start + 7 * 2048), `${startSector} ${count}`);
+    assert.ok(
+      [2048, 30_720].some((start) => startSector >= start + 2048 && startSector + count <= start + 7 * 2048),
+      `${startSector} ${count}`,
+    );
   }
 });
 
@@ -87,7 +101,10 @@ onPool('F4: an expired disk that is attached keeps its extents until its VBD has
   await detachVbd(system, { target: 'xvda', domain: 'web01' });
   const next = await create(system, 8);
   const vbd = await write(system, next.uname);
-  assert.ok(world.dataPath.read(vbd.generation, 0, 8 * MIB).every((byte) => byte === 0), 'F12');
+  assert.ok(
+    world.dataPath.read(vbd.generation, 0, 8 * MIB).every((byte) => byte === 0),
+    'F12',
+  );
 });
 
 onPool('F5: refresh revives nothing; disk 0 and disks that do not exist are errors', async (world, system) => {
@@ -154,7 +171,12 @@ onPool('F15: the expert level that is set is the one that counts', async (_, sys
 
 onPool('F16: in the second in which it expires a disk is in exactly one of the two lists', async (world, system) => {
   await create(system, 2, 1000);
-  for (const [passed, expired] of [[999, 0], [1, 1], [1, 1], [999, 1]] as const) {
+  for (const [passed, expired] of [
+    [999, 0],
+    [1, 1],
+    [1, 1],
+    [999, 1],
+  ] as const) {
     world.advance(passed);
     assert.equal((await listDisks(system, { which: 'expired' })).length, expired);
     assert.equal((await listDisks(system, { which: 'living' })).length, 1 - expired);
@@ -180,7 +202,11 @@ onPool('F18: an expired or unknown disk, an unknown device or kind is refused, a
 onPool('F19: a device under another name is in the pool already; a partition of it is refused', async ({ host }, system) => {
   const facts = await system.host.inspect('/dev/sda');
   const { space, startSector } = facts.footprint.own[0] ?? assert.fail();
-  host.addDevice({ path: '/dev/sda1', sizeBytes: 4 * MIB, footprint: { own: [{ space, startSector: sectors(startSector + 2048), sectors: sectors(8192) }], below: [] } });
+  host.addDevice({
+    path: '/dev/sda1',
+    sizeBytes: 4 * MIB,
+    footprint: { own: [{ space, startSector: sectors(startSector + 2048), sectors: sectors(8192) }], below: [] },
+  });
   assert.equal((await formatDevice(system, { device: 'sda' })).changed, false);
   await fails(formatDevice(system, { device: '/dev/sda1', extentBytes: MIB, force: true }), 'DEVICE_OVERLAPS_POOL');
   assert.equal((await listDevices(system)).length, 1);

@@ -86,12 +86,21 @@ async function handsOn(t: TestContext, here: Scene, device: string, nodes: reado
   const image = join(here.folder, 'image');
   // Not the synchronous kind: it is this process that accepts the connection.
   await run('nbdcopy', [next.uri ?? '', image]);
-  assert.ok(readFileSync(image).every((byte) => byte === 0), 'the second owner reads zeros');
+  assert.ok(
+    readFileSync(image).every((byte) => byte === 0),
+    'the second owner reads zeros',
+  );
   execFileSync('sync');
   for (const node of [here.file, device, ...nodes]) {
     const data = bytesOf(node, false).subarray(MIB, (DISK_MIB + 1) * MIB);
     assert.ok(!data.includes(STAMP), `nothing of the first owner through the cache of ${node}`);
-    if (node.startsWith('/dev/')) assert.ok(!bytesOf(node, true).subarray(MIB, (DISK_MIB + 1) * MIB).includes(STAMP), `nor around it, on ${node}`);
+    if (node.startsWith('/dev/'))
+      assert.ok(
+        !bytesOf(node, true)
+          .subarray(MIB, (DISK_MIB + 1) * MIB)
+          .includes(STAMP),
+        `nor around it, on ${node}`,
+      );
   }
   assert.deepEqual((await checkPool(system)).problems, []);
 }

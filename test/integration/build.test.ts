@@ -10,12 +10,16 @@ import { entryName, ownFileReferences, ownFilesFromDist } from '../../scripts/ow
 const root = resolve(import.meta.dirname, '../..');
 
 test('a source that another starts is found by its URL, an import or another file is not', () => {
-  const source = "const a = new URL('./child.ts', import.meta.url);\nconst b = new URL('../x/worker.ts', import.meta.url).pathname;\nnew URL('./page.html', import.meta.url);\nawait import('./other.ts');";
+  const source =
+    "const a = new URL('./child.ts', import.meta.url);\nconst b = new URL('../x/worker.ts', import.meta.url).pathname;\nnew URL('./page.html', import.meta.url);\nawait import('./other.ts');";
   assert.deepEqual(ownFileReferences(source), ['./child.ts', '../x/worker.ts']);
 });
 
 test('references of a source lead to its neighbour in dist/, or out of it to the file itself', () => {
-  assert.equal(ownFilesFromDist('src/daemon/compose.ts', "new URL('../datapath/nbd/connection.ts', import.meta.url)"), "new URL('./nbd-connection.cjs', import.meta.url)");
+  assert.equal(
+    ownFilesFromDist('src/daemon/compose.ts', "new URL('../datapath/nbd/connection.ts', import.meta.url)"),
+    "new URL('./nbd-connection.cjs', import.meta.url)",
+  );
   assert.equal(ownFilesFromDist('src/cli/main.ts', "new URL('../../package.json', import.meta.url)"), "new URL('../package.json', import.meta.url)");
 });
 

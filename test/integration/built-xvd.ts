@@ -49,7 +49,8 @@ export function builtXvd(t: TestContext, poolBytes = 300 * 2 ** 20): BuiltXvd {
   const environment = { PATH, HOME, NO_COLOR: '1', XVD_STATE: join(folder, 'state'), XVD_RUN: join(folder, 'run') };
   const socket = join(environment.XVD_RUN, 'api.sock');
   let daemon: ChildProcess | null = null;
-  const start = (name: string, words: readonly string[]): ChildProcess => spawn(join(bin, name), words, { env: environment, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const start = (name: string, words: readonly string[]): ChildProcess =>
+    spawn(join(bin, name), words, { env: environment, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const xvd: BuiltXvd = {
     folder,
     pool,
@@ -132,12 +133,15 @@ export function errorIn({ out, err }: Ran, code: string): Record<string, unknown
 function ask(socketPath: string, method: string, path: string, { body, headers = {} }: AskOptions): Promise<Answer> {
   const payload = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
   const answer = Promise.withResolvers<Answer>();
-  const sent = request({ socketPath, method, path, agent: false, headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...headers } }, (incoming) => {
-    text(incoming).then((said) => {
-      const isJson = /json/.test(incoming.headers['content-type'] ?? '');
-      answer.resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: said, body: isJson ? JSON.parse(said) : null });
-    }, answer.reject);
-  });
+  const sent = request(
+    { socketPath, method, path, agent: false, headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...headers } },
+    (incoming) => {
+      text(incoming).then((said) => {
+        const isJson = /json/.test(incoming.headers['content-type'] ?? '');
+        answer.resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: said, body: isJson ? JSON.parse(said) : null });
+      }, answer.reject);
+    },
+  );
   sent.once('error', answer.reject);
   sent.end(payload);
   return answer.promise;

@@ -8,7 +8,22 @@ import { test } from 'node:test';
 import { builtXvd, errorIn, hasKeys } from './built-xvd.ts';
 
 const deviceKeys = ['device', 'pool', 'extentBytes', 'totalBytes', 'usedBytes', 'freeBytes', 'reservedBytes', 'badBytes', 'cleanBytes', 'identity'];
-const diskKeys = ['id', 'uname', 'name', 'pool', 'sizeBytes', 'state', 'createdAt', 'expiresAt', 'recoverable', 'lostBytes', 'labels', 'suspect', 'blockBytes', 'vbds'];
+const diskKeys = [
+  'id',
+  'uname',
+  'name',
+  'pool',
+  'sizeBytes',
+  'state',
+  'createdAt',
+  'expiresAt',
+  'recoverable',
+  'lostBytes',
+  'labels',
+  'suspect',
+  'blockBytes',
+  'vbds',
+];
 const vbdKeys = ['domain', 'target', 'vdev', 'source', 'mode', 'generation', 'driver', 'state', 'sizeBytes', 'devicePath', 'uri', 'sharing'];
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 type Row = Record<string, unknown>;
@@ -42,7 +57,10 @@ test('format and devices: the shape, the sum, and changed: false for a device th
   assert.equal(devices.length, 1);
   const device = devices[0] ?? {};
   hasKeys(device, deviceKeys);
-  assert.equal(rowNumber(device, 'usedBytes') + rowNumber(device, 'freeBytes') + rowNumber(device, 'reservedBytes') + rowNumber(device, 'badBytes'), device['totalBytes']);
+  assert.equal(
+    rowNumber(device, 'usedBytes') + rowNumber(device, 'freeBytes') + rowNumber(device, 'reservedBytes') + rowNumber(device, 'badBytes'),
+    device['totalBytes'],
+  );
   assert.equal(device['usedBytes'], 128 * 2 ** 20);
 });
 
@@ -54,7 +72,20 @@ test('a disk from create to restore: the shape in every command, and what change
   const { createdAt, expiresAt, ...plain } = made;
   assert.match(String(createdAt), instant);
   assert.equal(Date.parse(String(expiresAt)) - Date.parse(String(createdAt)), 7_200_000);
-  for (const [key, value] of Object.entries({ id: 1, uname: 'vd:1', name: 'web', pool: 'default', sizeBytes: 10_002_432, state: 'live', recoverable: true, lostBytes: 0, suspect: false, blockBytes: 512, changed: true })) assert.equal(plain[key], value, key);
+  for (const [key, value] of Object.entries({
+    id: 1,
+    uname: 'vd:1',
+    name: 'web',
+    pool: 'default',
+    sizeBytes: 10_002_432,
+    state: 'live',
+    recoverable: true,
+    lostBytes: 0,
+    suspect: false,
+    blockBytes: 512,
+    changed: true,
+  }))
+    assert.equal(plain[key], value, key);
   assert.deepEqual([plain['labels'], plain['vbds']], [{ owner: 'ann', tier: '1' }, []]);
   for (const name of ['1', 'vd:1', 'web']) hasKeys(await xvd.json('show', name), diskKeys);
   const refreshed = await xvd.json('refresh', 'web');
@@ -114,10 +145,34 @@ test('wrong words end with 2, and say what would be right', async (t) => {
   const xvd = builtXvd(t);
   await xvd.format();
   await xvd.json('create', '1M');
-  const usage = [['frobnicate'], ['create'], ['create', '1M', '2M'], ['create', '1M', '--colour'], ['list', '--limit'], ['domain'], ['domain', 'dance'], ['attach', 'vd:1', 'xvda', 'd', 'x'], ['attach', 'vd:1', 'xvda', 'd', '--expert', '3'], ['create', '1M', '--on-expiry', 'burn'], ['completion', 'csh'], ['create', '1M', '--name', 'a', '--name', 'b'], ['list', '--json=yes']];
+  const usage = [
+    ['frobnicate'],
+    ['create'],
+    ['create', '1M', '2M'],
+    ['create', '1M', '--colour'],
+    ['list', '--limit'],
+    ['domain'],
+    ['domain', 'dance'],
+    ['attach', 'vd:1', 'xvda', 'd', 'x'],
+    ['attach', 'vd:1', 'xvda', 'd', '--expert', '3'],
+    ['create', '1M', '--on-expiry', 'burn'],
+    ['completion', 'csh'],
+    ['create', '1M', '--name', 'a', '--name', 'b'],
+    ['list', '--json=yes'],
+  ];
   for (const words of usage) await xvd.refused(2, 'USAGE', ...words);
   assert.match(String((await xvd.refused(2, 'USAGE', 'lst'))['fix']), /'list'/);
-  const values = [['create', 'big'], ['create', '0M'], ['create', '-1M'], ['create', '1M', '--name', '1a'], ['create', '1M', '--name', 'a:b'], ['create', '1M', '--label', 'x'], ['list', '--limit', '-1'], ['format', xvd.pool, '--extent-size', '64'], ['show', 'a/b']];
+  const values = [
+    ['create', 'big'],
+    ['create', '0M'],
+    ['create', '-1M'],
+    ['create', '1M', '--name', '1a'],
+    ['create', '1M', '--name', 'a:b'],
+    ['create', '1M', '--label', 'x'],
+    ['list', '--limit', '-1'],
+    ['format', xvd.pool, '--extent-size', '64'],
+    ['show', 'a/b'],
+  ];
   for (const words of values) {
     const ran = await xvd.run(...words, '--json');
     assert.equal(ran.status, 2, `${words.join(' ')}: ${ran.out}${ran.err}`);
@@ -135,7 +190,15 @@ test('a size needs a unit; an expiry that is 0, negative or past is refused with
   }
   const bare = await xvd.refused(2, 'VALUE_INVALID', 'create', '1M', '--expires', '60');
   assert.match(String(bare['fix']), /60s/);
-  const sizes: [string, number][] = [['64K', 65_536], ['64KiB', 65_536], ['8kB', 8192], ['1.5M', 1_572_864], ['1MB', 1_003_520], ['1MiB', 1_048_576], ['1B', 4096]];
+  const sizes: [string, number][] = [
+    ['64K', 65_536],
+    ['64KiB', 65_536],
+    ['8kB', 8192],
+    ['1.5M', 1_572_864],
+    ['1MB', 1_003_520],
+    ['1MiB', 1_048_576],
+    ['1B', 4096],
+  ];
   for (const [size, sizeBytes] of sizes) assert.equal((await xvd.json('create', size, '--dry-run'))['sizeBytes'], sizeBytes, size);
   assert.deepEqual(await xvd.json('list', '--all'), [], 'a dry run makes nothing');
 });
@@ -174,7 +237,12 @@ test('without a daemon what needs one ends with 8, and says how to start it', as
   const xvd = builtXvd(t);
   await xvd.format();
   await xvd.json('create', '1M');
-  for (const words of [['attach', 'vd:1', 'xvda', 'web01', '--driver', 'nbd'], ['detach', 'xvda', 'web01'], ['domain', 'list'], ['domain', 'stop', 'web01']]) {
+  for (const words of [
+    ['attach', 'vd:1', 'xvda', 'web01', '--driver', 'nbd'],
+    ['detach', 'xvda', 'web01'],
+    ['domain', 'list'],
+    ['domain', 'stop', 'web01'],
+  ]) {
     assert.match(String((await xvd.refused(8, 'DAEMON_NOT_RUNNING', ...words))['fix']), /xvd serve/);
   }
 });
@@ -204,7 +272,19 @@ test('attach, vbds and detach: the shape, what changed, and what stands in the w
   assert.deepEqual(await xvd.json('vbds'), [], 'a dry run attaches nothing');
   const attached = await xvd.json('attach', 'vd:1', 'xvda', 'web01', 'w', ...nbd);
   hasKeys(attached, [...vbdKeys, 'changed']);
-  for (const [key, value] of Object.entries({ domain: 'web01', target: '/dev/xvda', vdev: 51_712, source: 'vd:1', mode: 'w', driver: 'nbd', state: 'attached', sizeBytes: 10_485_760, sharing: 0, changed: true })) assert.equal(attached[key], value, key);
+  for (const [key, value] of Object.entries({
+    domain: 'web01',
+    target: '/dev/xvda',
+    vdev: 51_712,
+    source: 'vd:1',
+    mode: 'w',
+    driver: 'nbd',
+    state: 'attached',
+    sizeBytes: 10_485_760,
+    sharing: 0,
+    changed: true,
+  }))
+    assert.equal(attached[key], value, key);
   assert.match(String(attached['uri']), /^nbd\+unix:\/\/\//);
   const again = await xvd.json('attach', 'vd:1', '/dev/xvda', 'web01', 'rw', ...nbd);
   assert.deepEqual([again['changed'], again['generation']], [false, attached['generation']]);
@@ -258,7 +338,10 @@ test('domain list: this host, and what is attached to it; check and events have 
   await xvd.serve();
   const domains = await xvd.json<Row[]>('domain', 'list');
   for (const domain of domains) hasKeys(domain, ['name', 'id', 'hypervisor', 'state', 'vbds']);
-  assert.ok(domains.some((domain) => domain['hypervisor'] === 'host' && domain['name'] === '0'), JSON.stringify(domains));
+  assert.ok(
+    domains.some((domain) => domain['hypervisor'] === 'host' && domain['name'] === '0'),
+    JSON.stringify(domains),
+  );
   await xvd.refused(3, 'DOMAIN_NOT_FOUND', 'domain', 'stop', 'nobody');
   await xvd.refused(3, 'DOMAIN_NOT_FOUND', 'domain', 'console', 'nobody');
   const events = await xvd.json<Row[]>('events');

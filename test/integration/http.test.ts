@@ -47,7 +47,8 @@ test('disks: made, listed, shown, refreshed, deleted, restored, in the shapes of
   assert.deepEqual(done(await xvd.ask('GET', `${api}/disks/web`)), shown);
   assert.deepEqual(done(await xvd.ask('GET', `${api}/disks`)), [shown]);
   assert.deepEqual(done(await xvd.ask('GET', `${api}/disks/1/extents`)), await xvd.json('extents', 'vd:1'));
-  for (const body of [{}, { expiresInSeconds: null }, undefined]) assert.equal(done(await xvd.ask('POST', `${api}/disks/1/refresh`, { body }))['expiresAt'], null);
+  for (const body of [{}, { expiresInSeconds: null }, undefined])
+    assert.equal(done(await xvd.ask('POST', `${api}/disks/1/refresh`, { body }))['expiresAt'], null);
   const gone = done(await xvd.ask('DELETE', `${api}/disks/1`));
   assert.deepEqual([gone['state'], gone['changed']], ['expired', true]);
   assert.deepEqual(done(await xvd.ask('GET', `${api}/disks?which=expired`)), await xvd.json('list', '--expired'));
@@ -63,9 +64,23 @@ test('problems: 404, 422, 400, 507, and what is unknown in a body or a query is 
   problem(await xvd.ask('GET', `${api}/nothing`), 404, 'ROUTE_NOT_FOUND');
   problem(await xvd.ask('PUT', `${api}/disks`, { body: {} }), 404, 'ROUTE_NOT_FOUND');
   for (const expiresInSeconds of [0, -1, 1e-9]) {
-    assert.match(String(problem(await xvd.ask('POST', `${api}/disks`, { body: { sizeBytes: 4096, expiresInSeconds } }), 422, 'VALUE_INVALID')['fix']), /`never`/, String(expiresInSeconds));
+    assert.match(
+      String(problem(await xvd.ask('POST', `${api}/disks`, { body: { sizeBytes: 4096, expiresInSeconds } }), 422, 'VALUE_INVALID')['fix']),
+      /`never`/,
+      String(expiresInSeconds),
+    );
   }
-  for (const body of [{}, { sizeBytes: 0 }, { sizeBytes: -4096 }, { sizeBytes: 1.5 }, { sizeBytes: '4096' }, { sizeBytes: 4096, colour: 'blue' }, { sizeBytes: 4096, name: '1a' }, { sizeBytes: 2 ** 60 }, []]) {
+  for (const body of [
+    {},
+    { sizeBytes: 0 },
+    { sizeBytes: -4096 },
+    { sizeBytes: 1.5 },
+    { sizeBytes: '4096' },
+    { sizeBytes: 4096, colour: 'blue' },
+    { sizeBytes: 4096, name: '1a' },
+    { sizeBytes: 2 ** 60 },
+    [],
+  ]) {
     problem(await xvd.ask('POST', `${api}/disks`, { body }), 422, 'VALUE_INVALID');
   }
   problem(await xvd.ask('POST', `${api}/disks`, { body: '{"sizeBytes": ' }), 400, 'USAGE');
@@ -103,7 +118,10 @@ test('an Idempotency-Key: the same request is done once, also at once; another r
   const headers = { 'idempotency-key': 'k1' };
   const make = (sizeBytes: number): Promise<Answer> => xvd.ask('POST', `${api}/disks`, { body: { sizeBytes }, headers });
   const answers = await Promise.all([make(4096), make(4096), make(4096)]);
-  assert.deepEqual(answers.map((answer) => done(answer)['id']), [1, 1, 1]);
+  assert.deepEqual(
+    answers.map((answer) => done(answer)['id']),
+    [1, 1, 1],
+  );
   problem(await make(8192), 409, 'IDEMPOTENCY_CONFLICT');
   assert.equal((await xvd.json<Row[]>('list')).length, 1);
   const other = { body: { sizeBytes: 4096, name: 'b', pool: 'second' }, headers: { 'idempotency-key': 'k2' } };
@@ -128,7 +146,11 @@ test('events come as they happen, also those of other processes, and go on after
   assert.ok(later.events().every((event) => Number(event.id) > Number(made.id)));
   await until('the first stream goes on', () => first.events().some((event) => event.type === 'disk.deleted'));
   const ids = first.events().map((event) => Number(event.id));
-  assert.deepEqual(ids, [...new Set(ids)].toSorted((a, b) => a - b), 'each once, in order');
+  assert.deepEqual(
+    ids,
+    [...new Set(ids)].toSorted((a, b) => a - b),
+    'each once, in order',
+  );
   problem(await xvd.ask('GET', `${api}/events`, { headers: { 'last-event-id': 'x' } }), 400, 'USAGE');
 });
 
@@ -142,19 +164,35 @@ function listen(xvd: BuiltXvd, headers: Record<string, string>): Promise<{ strea
     stream.on('data', (chunk: Buffer) => void (said += chunk.toString()));
     stream.on('error', () => undefined);
     const field = (block: string, name: string): string => new RegExp(`^${name}: ?(.*)$`, 'm').exec(block)?.[1] ?? '';
-    const events = (): Told[] => said.split('\n\n').slice(0, -1).map((block) => ({ id: field(block, 'id'), type: field(block, 'event'), data: field(block, 'data') }));
+    const events = (): Told[] =>
+      said
+        .split('\n\n')
+        .slice(0, -1)
+        .map((block) => ({ id: field(block, 'id'), type: field(block, 'event'), data: field(block, 'data') }));
     opened.resolve({ stream, events });
   });
   sent.once('error', opened.reject).end();
   return opened.promise;
 }
 
-test('openapi.json has every route of the contract, metrics end with # EOF, healthz is ok, the socket is its owner\'s', async (t) => {
+test("openapi.json has every route of the contract, metrics end with # EOF, healthz is ok, the socket is its owner's", async (t) => {
   const xvd = await served(t);
   const { openapi, paths } = done(await xvd.ask('GET', `${api}/openapi.json`)) as { openapi: string; paths: Record<string, Row> };
   assert.match(openapi, /^3\.1/);
-  const routes = { '/disks': ['get', 'post'], '/disks/{id}': ['get', 'delete'], '/disks/{id}/refresh': ['post'], '/disks/{id}/restore': ['post'], '/disks/{id}/extents': ['get'], '/devices': ['get', 'post'], '/vbds': ['get', 'post'], '/vbds/{domain}/{target}': ['delete'], '/events': ['get'], '/check': ['get'] };
-  for (const [path, methods] of Object.entries(routes)) for (const method of methods) assert.ok(paths[`${api}${path}`]?.[method] !== undefined, `${method} ${path}`);
+  const routes = {
+    '/disks': ['get', 'post'],
+    '/disks/{id}': ['get', 'delete'],
+    '/disks/{id}/refresh': ['post'],
+    '/disks/{id}/restore': ['post'],
+    '/disks/{id}/extents': ['get'],
+    '/devices': ['get', 'post'],
+    '/vbds': ['get', 'post'],
+    '/vbds/{domain}/{target}': ['delete'],
+    '/events': ['get'],
+    '/check': ['get'],
+  };
+  for (const [path, methods] of Object.entries(routes))
+    for (const method of methods) assert.ok(paths[`${api}${path}`]?.[method] !== undefined, `${method} ${path}`);
   const metrics = await xvd.ask('GET', '/metrics');
   assert.match(metrics.headers['content-type'] ?? '', /^application\/openmetrics-text/);
   assert.match(metrics.text, /^xvd_device_total_bytes\{device=".*",pool="default"\} 268435456$/m);

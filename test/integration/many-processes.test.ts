@@ -16,7 +16,10 @@ test('F6: 8 processes that create, delete and attach at once for 10 seconds leav
   await xvd.serve();
   const until = performance.now() + LOAD_MS;
   const counts = await Promise.all(Array.from({ length: WORKERS }, (_, worker) => load(xvd, worker, until)));
-  assert.ok(counts.every((count) => count > 0), `commands done: ${counts.join(' ')}`);
+  assert.ok(
+    counts.every((count) => count > 0),
+    `commands done: ${counts.join(' ')}`,
+  );
   await everyExtentHasOneOwner(xvd);
   assert.deepEqual(await xvd.json('check'), { problems: [] });
   for (const { domain, target } of await xvd.json<{ domain: string; target: string }[]>('vbds')) await xvd.json('detach', target, domain, '--force');
@@ -48,8 +51,10 @@ async function load(xvd: BuiltXvd, worker: number, until: number): Promise<numbe
 async function everyExtentHasOneOwner(xvd: BuiltXvd): Promise<void> {
   const runs: { start: number; end: number; disk: string }[] = [];
   for (const { uname } of await xvd.json<{ uname: string }[]>('list')) {
-    for (const { startSector, sectors } of await xvd.json<{ startSector: number; sectors: number }[]>('extents', uname)) runs.push({ start: startSector, end: startSector + sectors, disk: uname });
+    for (const { startSector, sectors } of await xvd.json<{ startSector: number; sectors: number }[]>('extents', uname))
+      runs.push({ start: startSector, end: startSector + sectors, disk: uname });
   }
   runs.sort((a, b) => a.start - b.start);
-  for (const [index, run] of runs.entries()) assert.ok(index === 0 || (runs[index - 1]?.end ?? 0) <= run.start, `${runs[index - 1]?.disk} and ${run.disk} overlap`);
+  for (const [index, run] of runs.entries())
+    assert.ok(index === 0 || (runs[index - 1]?.end ?? 0) <= run.start, `${runs[index - 1]?.disk} and ${run.disk} overlap`);
 }

@@ -16,12 +16,19 @@ test('format, create, refresh, delete: old lines, sizes in MiB, seconds, 0 = nev
   assert.equal(formatted.out, `Formatting for virtual disks\nDevice: ${xvd.pool}\nExtent size: 4MB\n`);
   assert.equal((await xvd.old('vd_format.py', xvd.pool, '4')).status, 0, 'a device that is in the pool is left as it is');
   const made = await xvd.old('vd_create.py', '10', '3600');
-  assert.deepEqual([made.status, made.out], [0, 'Creating a virtual disk\nSize: 10\nExpiry time (seconds from now): 3600\nVirtual disk allocated, with ID: 1\n']);
+  assert.deepEqual(
+    [made.status, made.out],
+    [0, 'Creating a virtual disk\nSize: 10\nExpiry time (seconds from now): 3600\nVirtual disk allocated, with ID: 1\n'],
+  );
   const [disk] = await xvd.json<{ sizeBytes: number; expiresAt: string; createdAt: string }[]>('list');
   assert.equal(disk?.sizeBytes, 10 * 2 ** 20);
   assert.equal(Date.parse(disk?.expiresAt ?? '') - Date.parse(disk?.createdAt ?? ''), 3_600_000);
   const refreshed = await xvd.old('vd_refresh', '1');
-  assert.deepEqual([refreshed.status, refreshed.out], [0, 'No expiry time specified - using default\nRefreshing a virtual disk\nId: 1\nExpiry time (seconds from now): 0\n'], 'F17');
+  assert.deepEqual(
+    [refreshed.status, refreshed.out],
+    [0, 'No expiry time specified - using default\nRefreshing a virtual disk\nId: 1\nExpiry time (seconds from now): 0\n'],
+    'F17',
+  );
   assert.equal((await xvd.json('show', '1'))['expiresAt'], null);
   assert.equal((await xvd.old('vd_refresh', '1', '0')).status, 0);
   const gone = await xvd.old('vd_delete', '1');
@@ -44,7 +51,22 @@ test('F21: whatever fails has exit status 1, in words and without a stack trace'
   const full = await xvd.old('vd_create', '99999');
   assert.equal(full.status, 1);
   assert.match(full.err, /^An error occurred creating the the disk\n/);
-  const failing = [['vd_refresh', '1'], ['vd_refresh', '9'], ['vd_refresh', '0'], ['vd_delete', '9'], ['vd_delete', '0'], ['vd_create', '0'], ['vd_create', '-5'], ['vd_create', '10', '-1'], ['vd_create', 'ten'], ['vd_format', xvd.pool, '0'], ['add_vbd_to_dom', 'vd:9', 'xvda', '0'], ['add_vbd_to_dom', 'vd:1', 'xvda', '0', 'x'], ['remove_vbd_from_dom', 'xvda', '0'], ['createlinuxdom', join(xvd.folder, 'nothing.json')]];
+  const failing = [
+    ['vd_refresh', '1'],
+    ['vd_refresh', '9'],
+    ['vd_refresh', '0'],
+    ['vd_delete', '9'],
+    ['vd_delete', '0'],
+    ['vd_create', '0'],
+    ['vd_create', '-5'],
+    ['vd_create', '10', '-1'],
+    ['vd_create', 'ten'],
+    ['vd_format', xvd.pool, '0'],
+    ['add_vbd_to_dom', 'vd:9', 'xvda', '0'],
+    ['add_vbd_to_dom', 'vd:1', 'xvda', '0', 'x'],
+    ['remove_vbd_from_dom', 'xvda', '0'],
+    ['createlinuxdom', join(xvd.folder, 'nothing.json')],
+  ];
   for (const [name = '', ...words] of failing) {
     const { status, out, err } = await xvd.old(name, ...words);
     assert.equal(status, 1, `${name} ${words.join(' ')}: ${out}${err}`);
@@ -56,7 +78,17 @@ test('F21: whatever fails has exit status 1, in words and without a stack trace'
 
 test('wrong arguments print the usage and end with 1', async (t) => {
   const xvd = builtXvd(t);
-  const names: [string, string[]][] = [['vd_format', []], ['vd_create', []], ['vd_refresh', []], ['vd_delete', []], ['add_vbd_to_dom', ['vd:1']], ['remove_vbd_from_dom', ['xvda']], ['list_vbds', ['x']], ['createlinuxdom', []], ['vd_create', ['1', '2', '3']]];
+  const names: [string, string[]][] = [
+    ['vd_format', []],
+    ['vd_create', []],
+    ['vd_refresh', []],
+    ['vd_delete', []],
+    ['add_vbd_to_dom', ['vd:1']],
+    ['remove_vbd_from_dom', ['xvda']],
+    ['list_vbds', ['x']],
+    ['createlinuxdom', []],
+    ['vd_create', ['1', '2', '3']],
+  ];
   for (const [name, words] of names) {
     for (const command of [name, `${name}.py`]) {
       const { status, out, err } = await xvd.old(command, ...words);

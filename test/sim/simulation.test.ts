@@ -58,7 +58,12 @@ const actions = {
   },
   async create({ world }: Scene, a: number, b: number) {
     const lease = b % 3 === 0 ? {} : { expiresInMs: 1000 * (1 + (b % 50)) };
-    await createDisk(world.system, { sizeBytes: BLOCK * (1 + (a % 1200)), ...lease, ...(b % 7 === 0 ? { name: `n${a % 3}` } : {}), onExpiry: b % 5 === 0 ? 'hold' : 'revoke' });
+    await createDisk(world.system, {
+      sizeBytes: BLOCK * (1 + (a % 1200)),
+      ...lease,
+      ...(b % 7 === 0 ? { name: `n${a % 3}` } : {}),
+      onExpiry: b % 5 === 0 ? 'hold' : 'revoke',
+    });
   },
   async refresh(scene: Scene, a: number, b: number) {
     await refreshDisk(scene.world.system, { disk: await diskFor(scene, 'living', a), expiresInMs: b % 2 === 0 ? null : 1000 * (1 + (b % 90)) });
@@ -70,13 +75,21 @@ const actions = {
     await restoreDisk(scene.world.system, { disk: await diskFor(scene, 'expired', a), expiresInMs: 1000 * (1 + (b % 90)) });
   },
   async attach(scene: Scene, a: number, b: number) {
-    await attachVbd(scene.world.system, { source: `vd:${await diskFor(scene, 'living', a)}`, target: pick(targets, b) ?? '', domain: pick(domains, a + b) ?? '', mode: b % 5 === 0 ? 'r' : 'w' });
+    await attachVbd(scene.world.system, {
+      source: `vd:${await diskFor(scene, 'living', a)}`,
+      target: pick(targets, b) ?? '',
+      domain: pick(domains, a + b) ?? '',
+      mode: b % 5 === 0 ? 'r' : 'w',
+    });
   },
   async detach({ world }: Scene, a: number, b: number) {
     await detachVbd(world.system, { target: pick(targets, b) ?? '', domain: pick(domains, a) ?? '', force: a % 4 === 0 });
   },
   async write(scene: Scene, a: number, b: number) {
-    const vbd = pick((await vbds(scene.world.system)).filter(({ mode, state }) => mode === 'w' && state === 'attached'), a);
+    const vbd = pick(
+      (await vbds(scene.world.system)).filter(({ mode, state }) => mode === 'w' && state === 'attached'),
+      a,
+    );
     if (vbd === undefined) return;
     scene.stamp = 1 + (scene.stamp % 250);
     const block = b % (vbd.sizeBytes / BLOCK);
@@ -130,7 +143,11 @@ async function answered(body: () => Promise<void>): Promise<void> {
 async function holds({ world, model }: Scene): Promise<void> {
   const { system } = world;
   const { problems } = await checkPool(system);
-  assert.deepEqual(problems.filter(({ code }) => code !== 'FENCE_UNPROVED' && code !== 'DEVICE_IDENTITY_MISMATCH'), [], 'I1');
+  assert.deepEqual(
+    problems.filter(({ code }) => code !== 'FENCE_UNPROVED' && code !== 'DEVICE_IDENTITY_MISMATCH'),
+    [],
+    'I1',
+  );
   for (const device of await listDevices(system)) {
     assert.equal(device.usedBytes + device.freeBytes + device.reservedBytes + device.badBytes, device.totalBytes, 'the four add up');
   }
@@ -174,5 +191,6 @@ test('the simulation reaches what it is about: reclaiming, revoking and restorin
     for (const { state } of await listDisks(scene.world.system, { which: 'all' })) seen.add(state);
   });
   await fc.assert(property, { numRuns: 60, seed: 1 });
-  for (const wanted of ['disk.reclaimed', 'disk.restored', 'vbd.attached', 'vbd.revoked', 'vbd.detached', 'disk.expired', 'reclaimed', 'live']) assert.ok(seen.has(wanted), wanted);
+  for (const wanted of ['disk.reclaimed', 'disk.restored', 'vbd.attached', 'vbd.revoked', 'vbd.detached', 'disk.expired', 'reclaimed', 'live'])
+    assert.ok(seen.has(wanted), wanted);
 });

@@ -22,7 +22,11 @@ export function importsOf(text: string): readonly Import[] {
   const code = withoutComments(text);
   const found: Import[] = [];
   for (const [, keyword, clause = '', target = ''] of code.matchAll(/^\s*(import|export)\b([^'";]*?)\bfrom\s*'([^']+)'/gm)) {
-    const names = /^\s*\{([^}]*)\}\s*$/.exec(clause)?.[1]?.split(',').map((name) => name.trim()).filter((name) => name !== '');
+    const names = /^\s*\{([^}]*)\}\s*$/
+      .exec(clause)?.[1]
+      ?.split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== '');
     const inlineTypes = keyword === 'import' && names !== undefined && names.length > 0 && names.every((name) => name.startsWith('type '));
     found.push({ target, typesOnly: /^\s*type\b/.test(clause) || inlineTypes });
   }

@@ -38,9 +38,21 @@ export const layers: readonly Layer[] = [
   implementation('hypervisor/xen'),
   implementation('hypervisor/fake'),
   { name: 'app', holds: /^src\/app\//, imports: ['base', 'core', 'catalog port', 'host port', 'datapath port', 'hypervisor port'], ...pure },
-  { name: 'api client', holds: /^src\/api\/client[^/]*\.ts$/, imports: ['base', 'core (types)', 'app (types)', 'api (types)'], node: true, packages: ['zod (types)'] },
+  {
+    name: 'api client',
+    holds: /^src\/api\/client[^/]*\.ts$/,
+    imports: ['base', 'core (types)', 'app (types)', 'api (types)'],
+    node: true,
+    packages: ['zod (types)'],
+  },
   { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
-  { name: 'composition root', holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|recovery-system|daemon-lock|settings)\.ts$/, imports: [], node: true, packages: ['pino', 'smol-toml'] },
+  {
+    name: 'composition root',
+    holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|recovery-system|daemon-lock|settings)\.ts$/,
+    imports: [],
+    node: true,
+    packages: ['pino', 'smol-toml'],
+  },
   { name: 'daemon', holds: /^src\/daemon\//, imports: [], node: true, packages: ['pino', 'smol-toml', '@hono/node-server'] },
   {
     name: 'cli',
@@ -68,13 +80,21 @@ const tests = /\.test\.ts$/;
 // The patterns are put together from halves so that this file does not forbid itself.
 export const bans: readonly Ban[] = [
   { name: 'core decides, it does not wait', where: /^src\/core\/(?!.*\.test\.ts$)/, pattern: /\b(async|await|Promise)\b/ },
-  { name: 'time is a parameter', where: /^src\/(base|core|app)\/(?!.*\.test\.ts$)/, pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bset(Timeout|Interval)\(/ },
+  {
+    name: 'time is a parameter',
+    where: /^src\/(base|core|app)\/(?!.*\.test\.ts$)/,
+    pattern: /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bset(Timeout|Interval)\(/,
+  },
   { name: 'chance is a parameter', where: production, pattern: /\bMath\.random\b/ },
   { name: 'no enum', where: code, pattern: /^\s*(export )?(const )?enum \w/m },
   { name: 'no default export', where: production, pattern: /^export default\b/m },
   { name: 'open ends belong into an issue', where: code, pattern: new RegExp(`\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')})\\b`), comments: true },
   { name: 'a path of one machine', where: /./, pattern: new RegExp(['/wo', 'rk/|/ro', 'ot/'].join('')), comments: true },
   { name: 'a folder of one machine', where: production, pattern: new RegExp(['[\'"`]/tm', 'p\\b'].join('')) },
-  { name: 'no test is skipped', where: tests, pattern: /\b(test|it|describe|suite)\.(skip|only|todo)\b|\b(skip|todo): (?!false)|\bonly: true|\bt\.(skip|todo)\(/ },
+  {
+    name: 'no test is skipped',
+    where: tests,
+    pattern: /\b(test|it|describe|suite)\.(skip|only|todo)\b|\b(skip|todo): (?!false)|\bonly: true|\bt\.(skip|todo)\(/,
+  },
   { name: 'a test does not wait for time to pass', where: tests, pattern: /\bsetTimeout\(|timers\/promises/ },
 ];

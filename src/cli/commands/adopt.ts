@@ -5,7 +5,9 @@ import { deviceArgument } from '../options.ts';
 
 export const run: Command['run'] = async (context, { args, flag, value }) => {
   const replaces = value('replaces');
-  const outcome = await (await context.xvd()).adoptDevice({
+  const outcome = await (
+    await context.xvd()
+  ).adoptDevice({
     device: deviceArgument(args[0] ?? ''),
     ...(replaces === undefined ? {} : { replaces: /^[0-9a-f-]{36}$/.test(replaces) ? replaces : deviceArgument(replaces) }),
     dryRun: flag('dry-run'),
@@ -17,4 +19,6 @@ export const run: Command['run'] = async (context, { args, flag, value }) => {
 };
 
 const side = ({ device, identity, sizeBytes, host }: DeviceSide): string =>
-  `${device}  ${formatSize(sizeBytes)} (${sizeBytes} bytes)  ${Object.entries(identity).map(([name, value]) => `${name} ${value}`).join(', ')}${host === null ? '' : `  host ${host}`}`;
+  `${device}  ${formatSize(sizeBytes)} (${sizeBytes} bytes)  ${Object.entries(identity)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')}${host === null ? '' : `  host ${host}`}`;

@@ -15,7 +15,9 @@ export const run: Command['run'] = async (context, { args, flag, value, values }
     dryRun: flag('dry-run'),
   };
   const { progress, signal } = context;
-  const disk = await (await context.xvd()).createDisk(options, { signal, ...(progress === null ? {} : { onProgress: ({ doneBytes, totalBytes }) => progress(doneBytes, totalBytes) }) });
+  const disk = await (
+    await context.xvd()
+  ).createDisk(options, { signal, ...(progress === null ? {} : { onProgress: ({ doneBytes, totalBytes }) => progress(doneBytes, totalBytes) }) });
   for (const warning of disk.warnings) context.tell(warning);
   if (options.dryRun) context.tell('dry run: nothing was changed');
   return { value: disk, text: diskTable([disk], context.nowMs) };

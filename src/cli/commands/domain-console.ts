@@ -12,7 +12,9 @@ export const run: Command['run'] = async (context, { args }) => {
   const socket = connect(path);
   const ended = Promise.withResolvers<void>();
   socket.once('close', () => ended.resolve());
-  socket.once('error', (error) => ended.reject(new XvdError('HYPERVISOR_FAILED', `the console at ${path} does not answer: ${error.message}`, { cause: error })));
+  socket.once('error', (error) =>
+    ended.reject(new XvdError('HYPERVISOR_FAILED', `the console at ${path} does not answer: ${error.message}`, { cause: error })),
+  );
   const { stdin, stdout } = process;
   const keys = (data: Buffer): void => void (data.includes(LEAVE) ? socket.destroy() : socket.write(data));
   if (stdin.isTTY) stdin.setRawMode(true);

@@ -5,7 +5,9 @@ import { deviceArgument } from '../options.ts';
 import { deviceTable, diskTable } from '../views.ts';
 
 export const run: Command['run'] = async (context, { args, flag, value, values }) => {
-  const outcome = await (await context.xvd()).importLegacy({
+  const outcome = await (
+    await context.xvd()
+  ).importLegacy({
     file: resolve(args[0] ?? ''),
     devices: values('device').map(pair),
     order: value('order') === 'number' ? 'number' : 'row',
@@ -20,6 +22,7 @@ export const run: Command['run'] = async (context, { args, flag, value, values }
 
 function pair(text: string): { old: string; new: string } {
   const at = text.indexOf('=');
-  if (at <= 0 || at === text.length - 1) throw new XvdError('USAGE', `'${text}' is not OLD=NEW`, { fix: 'Write --device /dev/sda3=/dev/sdb, OLD as in vdisk_part.' });
+  if (at <= 0 || at === text.length - 1)
+    throw new XvdError('USAGE', `'${text}' is not OLD=NEW`, { fix: 'Write --device /dev/sda3=/dev/sdb, OLD as in vdisk_part.' });
   return { old: text.slice(0, at), new: deviceArgument(text.slice(at + 1)) };
 }

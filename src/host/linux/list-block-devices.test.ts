@@ -8,7 +8,12 @@ import { listBlockDevices } from './list-block-devices.ts';
 test('drives and partitions with a size are listed by their nodes; an empty loop device is not', async () => {
   const sys = mkdtempSync(join(tmpdir(), 'xvd-sys-'));
   try {
-    for (const [name, size] of [['sda', '100'], ['sda1', '50'], ['cciss!c0d0', '7'], ['loop0', '0']] as const) {
+    for (const [name, size] of [
+      ['sda', '100'],
+      ['sda1', '50'],
+      ['cciss!c0d0', '7'],
+      ['loop0', '0'],
+    ] as const) {
       mkdirSync(join(sys, 'class/block', name), { recursive: true });
       writeFileSync(join(sys, 'class/block', name, 'size'), `${size}\n`);
     }
