@@ -44,7 +44,7 @@ test('a file that is missing, malformed, or has an unknown key or a wrong kind o
 
 test('docs/xvd.toml.example documents every key, each with a value that is taken', async (t) => {
   const example = readFileSync(new URL('../../docs/xvd.toml.example', import.meta.url), 'utf8');
-  const lines = [...example.matchAll(/^# (([a-z_]+) = .+)$/gm)];
+  const lines = [...example.matchAll(/^#(([a-z_]+) = .+)$/gm)];
   await resolveSettings({ config: fileWith(t, lines.map(([, line]) => line).join('\n')) }, {});
   const unknown: unknown = await resolveSettings({ config: fileWith(t, 'colour = 1') }, {}).catch((error: unknown) => error);
   assert.ok(unknown instanceof XvdError);
