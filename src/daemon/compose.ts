@@ -50,7 +50,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     runFolder,
     connectionProgram: new URL('../datapath/nbd/connection.ts', import.meta.url).pathname,
     nodePath: process.execPath,
-    verify: (device: PlanDevice) => base.host.verify(device),
+    verify: (device: PlanDevice, fd: number) => base.host.verify(device, fd),
     syscalls: openSyscalls(),
     onPoisoned(generation, reason) {
       poisonVbd(base, generation, reason).catch((error: unknown) => log('nbd.poison-not-recorded', { generation, reason: String(error) }));
@@ -77,7 +77,7 @@ function lazyHost(open: () => Promise<Host>): Host {
   return {
     inspect: async (path) => (await host()).inspect(path),
     users: async () => (await host()).users(),
-    verify: async (device) => (await host()).verify(device),
+    verify: async (device, fd) => (await host()).verify(device, fd),
     zero: async (device, ranges, progress, signal) => (await host()).zero(device, ranges, progress, signal),
     readBytes: async (device, range) => (await host()).readBytes(device, range),
     writeBytes: async (device, offset, data) => (await host()).writeBytes(device, offset, data),

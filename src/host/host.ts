@@ -38,9 +38,10 @@ export interface Host {
   /** Everybody on this host who uses sectors: mounts of every namespace, swap, holders, loop devices, processes, as the kernel tells now.
    *  VBDs are not in it, nor are processes of ours (this one, and any that has a pipe of XVD_RUN open): the catalog tells of them. */
   users(): Promise<readonly SectorUser[]>;
-  /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size.
+  /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size;
+   *  with a descriptor, unless what is open on it is (the path may lead elsewhere by then).
    *  An identity of kind `label` is read from the label at the head (core/label.ts, decodeLabel over the first 4096 bytes). */
-  verify(device: PlanDevice): Promise<void>;
+  verify(device: PlanDevice, fd?: number): Promise<void>;
   /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */
   zero(device: PlanDevice, ranges: readonly ByteRange[], progress?: (doneBytes: Bytes) => void, signal?: AbortSignal): Promise<void>;
   /** Reads around any cache. */

@@ -17,9 +17,15 @@ import type { BlockNode, SysRoots } from './sys-block.ts';
 
 export type OpenDevice = { readonly handle: FileHandle; readonly direct: boolean; readonly number: string | null; readonly blockBytes: number };
 
-/** Direct I/O where the filesystem has it. `flags`: of open(2). */
-export async function withDevice<T>(roots: SysRoots, device: PlanDevice, flags: number, body: (opened: OpenDevice) => Promise<T>): Promise<T> {
-  const { handle, direct } = await openNode(device.path, flags | constants.O_NONBLOCK);
+/** Direct I/O where the filesystem has it. `flags`: of open(2). `at`: where to open it, when not by its own path. */
+export async function withDevice<T>(
+  roots: SysRoots,
+  device: PlanDevice,
+  flags: number,
+  body: (opened: OpenDevice) => Promise<T>,
+  at = device.path,
+): Promise<T> {
+  const { handle, direct } = await openNode(at, flags | constants.O_NONBLOCK);
   try {
     const { number, blockBytes } = await check(roots, device, handle);
     return await body({ handle, direct, number, blockBytes });

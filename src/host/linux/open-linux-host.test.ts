@@ -204,3 +204,20 @@ test('a process that closed the file and kept a shared mapping of it is a writer
     await once(mapper, 'exit');
   }
 });
+
+test('I7: identity is checked on the open descriptor, whatever the path leads to by then', async () => {
+  await using here = await place();
+  const { path, kind, identity, sizeBytes } = await here.host.inspect(here.file);
+  const right = await open(here.file, 'r');
+  const other = join(here.folder, 'other.img');
+  await writeFile(other, new Uint8Array(CONTRACT_DEVICE_BYTES));
+  const wrong = await open(other, 'r');
+  try {
+    await here.host.verify({ path, kind, identity, sizeBytes }, right.fd);
+    await assert.rejects(here.host.verify({ path, kind, identity, sizeBytes }, wrong.fd), { code: 'DEVICE_IDENTITY_MISMATCH' });
+    await here.host.verify({ path, kind, identity, sizeBytes });
+  } finally {
+    await right.close();
+    await wrong.close();
+  }
+});

@@ -52,7 +52,8 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
       return facts;
     },
     users: () => readUsers({ ...source(), isOurDm, files, nodes, ownPid: process.pid }),
-    verify: (device) => withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined),
+    verify: (device, fd) =>
+      withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined, fd === undefined ? device.path : `/proc/self/fd/${fd}`),
     zero: (device, ranges, progress, signal) =>
       zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
     readBytes: (device, range) => readDevice(roots, device, range),
