@@ -1,7 +1,7 @@
 // Reads of a VBD with direct I/O, many in flight: the device gets a queue although the process has one thread. Only reads:
 // a write in flight could outlive the proof that its process is gone, so writes stay blocking.
 
-import type { ReadQueue } from '../../host/syscalls.ts';
+import type { ReadQueue } from '../../host/read-queue.ts';
 import type { Request } from './wire/transmission.ts';
 
 export const READ_SLOTS = 32;

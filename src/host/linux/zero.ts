@@ -9,7 +9,8 @@ import type { Bytes } from '../../base/units.ts';
 import type { PlanDevice } from '../../core/types.ts';
 import type { ByteRange } from '../host.ts';
 import { readAround, writeFully } from './device-bytes.ts';
-import { FALLOC, fallocate, zeroOutBlocks } from './kernel-calls.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../syscalls.ts';
+import { fallocate, zeroOutBlocks } from './kernel-calls.ts';
 import { withDevice } from './open-device.ts';
 import type { OpenDevice } from './open-device.ts';
 import type { SysRoots } from './sys-block.ts';
@@ -69,8 +70,8 @@ async function zeroStep(device: PlanDevice, opened: OpenDevice, step: ByteRange)
   const places = samples(step);
   if (device.kind === 'file') {
     const done =
-      (await fallocate(fd, FALLOC.zeroRange | FALLOC.keepSize, step.offsetBytes, step.lengthBytes)) ||
-      (await fallocate(fd, FALLOC.punchHole | FALLOC.keepSize, step.offsetBytes, step.lengthBytes));
+      (await fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, step.offsetBytes, step.lengthBytes)) ||
+      (await fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, step.offsetBytes, step.lengthBytes));
     if (done && (await readsAsZeros(device, opened, places))) return;
   } else {
     for (const place of places) await writeFully(opened.handle, marker(place.lengthBytes), place.offsetBytes);
