@@ -5,7 +5,8 @@ import { errorTable, XvdError } from '../base/error.ts';
 import type { ErrorCode } from '../base/error.ts';
 
 export type Client = {
-  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+  /** The signal drops the request. */
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal): Promise<T>;
 };
 
 export const apiSocket = (runFolder: string): string => `${runFolder}/api.sock`;
@@ -13,8 +14,8 @@ export const apiSocket = (runFolder: string): string => `${runFolder}/api.sock`;
 export function openClient(runFolder: string): Client {
   const socketPath = apiSocket(runFolder);
   return {
-    async call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T> {
-      const { status, text } = await send(socketPath, method, path, body);
+    async call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+      const { status, text } = await send(socketPath, method, path, body, signal);
       const value: unknown = text === '' ? null : parse(text);
       if (status >= 200 && status < 300) return value as T;
       throw errorOf(status, value);
@@ -22,7 +23,7 @@ export function openClient(runFolder: string): Client {
   };
 }
 
-function send(socketPath: string, method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
+function send(socketPath: string, method: string, path: string, body: unknown, signal?: AbortSignal): Promise<{ status: number; text: string }> {
   const answer = Promise.withResolvers<{ status: number; text: string }>();
   const payload = body === undefined ? null : JSON.stringify(body);
   const headers = payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
@@ -33,6 +34,9 @@ function send(socketPath: string, method: string, path: string, body: unknown): 
     incoming.once('error', answer.reject);
   });
   outgoing.once('error', (error: NodeJS.ErrnoException) => answer.reject(connectionError(error, socketPath)));
+  const drop = (): void => void outgoing.destroy();
+  signal?.addEventListener('abort', drop, { once: true });
+  outgoing.once('close', () => signal?.removeEventListener('abort', drop));
   outgoing.end(payload ?? undefined);
   return answer.promise;
 }

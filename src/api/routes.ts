@@ -3,6 +3,8 @@
 import { z } from 'zod';
 import { attachVbd } from '../app/attach-vbd.ts';
 import { checkPool } from '../app/check-pool.ts';
+import { copiesUnderWay } from '../app/copies.ts';
+import { exportImage, importImage } from '../app/copy-image.ts';
 import { createDisk } from '../app/create-disk.ts';
 import { deleteDisk } from '../app/delete-disk.ts';
 import { detachVbd } from '../app/detach-vbd.ts';
@@ -31,13 +33,14 @@ export type Route = {
   readonly query: z.ZodObject;
   readonly body: z.ZodType | null;
   readonly answer: z.ZodType;
-  readonly handle: (setup: Setup, params: Params, query: unknown, body: unknown) => Promise<unknown>;
+  /** The signal tells that the one who asked has gone. */
+  readonly handle: (setup: Setup, params: Params, query: unknown, body: unknown, signal: AbortSignal) => Promise<unknown>;
 };
 
 type Taken<Q extends z.ZodObject, B extends z.ZodType | null> = {
   readonly query: Q;
   readonly body: B;
-  readonly handle: (setup: Setup, params: Params, query: z.infer<Q>, body: B extends z.ZodType ? z.infer<B> : null) => Promise<unknown>;
+  readonly handle: (setup: Setup, params: Params, query: z.infer<Q>, body: B extends z.ZodType ? z.infer<B> : null, signal: AbortSignal) => Promise<unknown>;
 } & Pick<Route, 'method' | 'path' | 'summary' | 'answer'>;
 
 /** The handler sees what the schemas let through. */
@@ -114,6 +117,33 @@ export const routes: readonly Route[] = [
     body: null,
     answer: z.array(answer.extent),
     handle: ({ system }, params) => extentsOf(system, `vd:${param(params, 'id').replace(/^vd:/, '')}`),
+  }),
+  route({
+    method: 'post',
+    path: '/disks/{id}/import',
+    summary: 'copy an image of this host into a disk; answers when it is done, and stops when the request is dropped',
+    query: query.none,
+    body: body.import,
+    answer: answer.copy,
+    handle: ({ system, expert }, params, _, taken, signal) => importImage(system, { expert, ...given(taken), disk: param(params, 'id') }, { signal }),
+  }),
+  route({
+    method: 'post',
+    path: '/disks/{id}/export',
+    summary: 'copy a disk into an image on this host; answers when it is done, and stops when the request is dropped',
+    query: query.none,
+    body: body.export,
+    answer: answer.copy,
+    handle: ({ system, expert }, params, _, taken, signal) => exportImage(system, { expert, ...given(taken), disk: param(params, 'id') }, { signal }),
+  }),
+  route({
+    method: 'get',
+    path: '/copies',
+    summary: 'imports and exports that are under way',
+    query: query.none,
+    body: null,
+    answer: z.array(answer.copyProgress),
+    handle: async ({ system }) => copiesUnderWay(system),
   }),
   route({
     method: 'get',

@@ -5,6 +5,9 @@ import { z } from 'zod';
 const bytes = z.number().int().nonnegative();
 const expiresInSeconds = z.number().positive().finite().nullable().optional();
 const name = z.string();
+/** Of the daemon's host, whose folder nobody knows: from the root. */
+const image = z.string().startsWith('/');
+const expert = z.union([z.literal(0), z.literal(1), z.literal(2)]);
 
 export const query = {
   list: z.strictObject({
@@ -44,14 +47,16 @@ export const body = {
     target: z.string(),
     domain: z.string(),
     mode: z.enum(['r', 'w', 'rw']).default('r'),
-    expert: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional(),
+    expert: expert.optional(),
     driver: z.enum(['auto', 'dm', 'nbd']).optional(),
     cache: z.enum(['none', 'writeback']).optional(),
     limit: z.string().optional(),
     persist: z.boolean().optional(),
     dryRun: z.boolean().optional(),
   }),
-  startDomain: z.strictObject({ description: z.unknown(), expert: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional() }),
+  import: z.strictObject({ image, format: z.string().optional(), expert: expert.optional(), trustImage: z.boolean().optional() }),
+  export: z.strictObject({ image, format: z.string().optional(), expert: expert.optional(), force: z.boolean().optional() }),
+  startDomain: z.strictObject({ description: z.unknown(), expert: expert.optional() }),
 };
 
 const vbd = z.object({
@@ -125,6 +130,8 @@ export const answer = {
       }),
     ),
   }),
+  copy: z.object({ disk: z.string(), image: z.string(), format: z.string(), sizeBytes: bytes, resumedAtBytes: bytes, changed: z.boolean() }),
+  copyProgress: z.object({ kind: z.enum(['import', 'export']), disk: z.string(), image: z.string(), doneBytes: bytes, totalBytes: bytes }),
   extent: z.object({ device: z.string(), startSector: z.number(), sectors: z.number() }),
   check: z.object({ problems: z.array(z.object({ code: z.string(), message: z.string(), repaired: z.boolean() })) }),
   console: z.object({ path: z.string() }),

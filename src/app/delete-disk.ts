@@ -28,6 +28,9 @@ export async function deleteDisk(system: CatalogSystem | System, options: Delete
     if (vbd !== undefined && options.force !== true) {
       throw new XvdError('DISK_BUSY', `${unameOf(disk)} is attached to domain ${vbd.domain} as ${vbd.target}`);
     }
+    const copy = (await tx.writer.workers(disk.id)).find(({ kind }) => kind !== 'wiper');
+    if (copy !== undefined && options.force !== true)
+      throw new XvdError('DISK_BUSY', `the ${copy.kind} of ${unameOf(disk)} is under way`, { fix: 'Wait for it, or use --force: it stops then.' });
     if (vbd !== undefined && !isSystem(system)) throw new XvdError('DAEMON_NOT_RUNNING', `only the daemon can revoke ${vbd.target} of domain ${vbd.domain}`);
     await end(tx, disk);
     return { ...ended, changed: true, info: diskInfo((await tx.writer.disk(disk.id)) ?? disk, vbds, tx) };

@@ -1,10 +1,12 @@
 // The lease keeper: one round. Tells of leases that ended and of those that are about to end while attached, and revokes
 // what is attached past its lease (policy `revoke`). The caller sleeps until the time that a round gives.
 
+import { XvdError } from '../base/error.ts';
 import type { WallMs } from '../base/units.ts';
 import { diskState } from '../core/lease.ts';
 import type { Disk, Vbd } from '../core/types.ts';
 import { change, look } from './change.ts';
+import { stopCopies } from './copies.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { revokeVbd } from './revoke-vbd.ts';
@@ -26,7 +28,9 @@ export async function keepLeases(system: System, memory: LeaseMemory): Promise<{
       const disk = vbd.source.kind === 'vd' ? await reader.disk(vbd.source.diskId) : null;
       if (disk !== null) attached.push({ vbd, disk });
     }
-    return { ...now, attached, ends: await reader.nextExpiries(since, PAGE) };
+    const copied: (Disk | null)[] = [];
+    for (const { diskId } of system.copies?.values() ?? []) copied.push(await reader.disk(diskId));
+    return { ...now, attached, copied, ends: await reader.nextExpiries(since, PAGE) };
   });
   const ended = view.ends.filter((disk) => disk.expiresAt !== null && disk.expiresAt <= view.trusted);
   await tellEnded(system, ended);
@@ -36,6 +40,11 @@ export async function keepLeases(system: System, memory: LeaseMemory): Promise<{
     const over = disk.expiresAt !== null && disk.expiresAt <= view.trusted;
     if (over && disk.onExpiry === 'revoke') await revoke(system, vbd);
   }
+  stopOver(
+    system,
+    view.copied.filter((disk) => disk !== null),
+    view.trusted,
+  );
   return { nextWakeMs: nextWake(view.now, view.ends, view.attached) };
 }
 
@@ -56,6 +65,14 @@ async function warn(system: System, memory: LeaseMemory, now: WallMs, attached: 
     if (expiresAt === null || expiresAt <= now || expiresAt - now > WARNING_MS || memory.warned.get(disk.id) === expiresAt) continue;
     memory.warned.set(disk.id, expiresAt);
     await change(system, 'lease', (tx) => tx.event('disk.expiring', unameOf(disk), { expiresAt, domain: vbd.domain, target: vbd.target }));
+  }
+}
+
+/** A copy of a disk whose lease is over ends like a VBD of it; nobody waits here until it has. */
+function stopOver(system: System, disks: readonly Disk[], trusted: WallMs): void {
+  for (const disk of disks) {
+    if (disk.expiresAt === null || disk.expiresAt > trusted || disk.onExpiry !== 'revoke') continue;
+    void stopCopies(system, new XvdError('DISK_EXPIRED', `the lease of ${unameOf(disk)} is over`), ({ diskId }) => diskId === disk.id);
   }
 }
 

@@ -202,7 +202,7 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
 }
 
 /** Before the first writable use: what was zeros may not be from here on. */
-async function markDirty(tx: Change, diskId: number): Promise<void> {
+export async function markDirty(tx: Change, diskId: number): Promise<void> {
   const runs = await tx.writer.runs(diskId);
   if (runs.some((run) => run.clean))
     await tx.writer.setRuns(

@@ -117,3 +117,36 @@ export type AttachOptions = {
   readonly dryRun?: boolean;
 };
 export type DetachOptions = { readonly target: string; readonly domain: string; readonly force?: boolean };
+/** `format` as qemu-img calls it; by the name and content of the image when left out. */
+export type ImportOptions = {
+  readonly image: string;
+  readonly disk: string;
+  readonly format?: string;
+  readonly expert?: ExpertLevel;
+  /** Also reads the backing and data files that the image names. */
+  readonly trustImage?: boolean;
+};
+export type ExportOptions = {
+  readonly disk: string;
+  readonly image: string;
+  readonly format?: string;
+  readonly expert?: ExpertLevel;
+  /** Replaces a file that has that name. */
+  readonly force?: boolean;
+};
+export type CopyInfo = {
+  readonly disk: string;
+  readonly image: string;
+  readonly format: string;
+  /** Of the disk inside the image. */
+  readonly sizeBytes: number;
+  /** Where an interrupted copy was gone on with; 0 = copied from the start. */
+  readonly resumedAtBytes: number;
+};
+export type CopyProgress = {
+  readonly kind: 'import' | 'export';
+  readonly disk: string;
+  readonly image: string;
+  doneBytes: number;
+  readonly totalBytes: number;
+};

@@ -8,6 +8,8 @@ import type { LegacyTables } from '../core/legacy.ts';
 import type { DataPath } from '../datapath/datapath.ts';
 import type { Host } from '../host/host.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
+import type { Images } from '../image/image.ts';
+import type { Copies } from './copies.ts';
 
 /** For what works on the catalog directly. */
 export type CatalogSystem = {
@@ -34,6 +36,9 @@ export type System = CatalogSystem & {
   readonly hypervisors: readonly Hypervisor[];
   /** Attach and detach of one target wait for each other. */
   readonly queue: KeyedQueue;
+  /** Reads and writes disk images (`import`, `export`). */
+  readonly images?: Images;
+  readonly copies?: Copies;
 };
 
 export const isSystem = (system: CatalogSystem | System): system is System => 'dataPaths' in system;

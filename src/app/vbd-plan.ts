@@ -30,7 +30,7 @@ export async function planOf(system: CatalogSystem, vbd: Vbd): Promise<VbdPlan> 
 
 export const sizeOfPhysical = (sizeBytes: number): number => roundDown(sizeBytes, 512);
 
-async function planOfDisk(reader: CatalogReader, diskId: number): Promise<Pick<VbdPlan, 'blockBytes' | 'devices' | 'segments'>> {
+export async function planOfDisk(reader: CatalogReader, diskId: number): Promise<Pick<VbdPlan, 'blockBytes' | 'devices' | 'segments'>> {
   const disk = await reader.disk(diskId);
   if (disk === null) throw new XvdError('DISK_NOT_FOUND', `no disk vd:${diskId}`);
   const all = new Map((await reader.devices()).map((device) => [device.id, device]));

@@ -39,6 +39,12 @@ const table = {
     title: 'the device carries the label of another catalog',
     fix: 'Use the other catalog, or --force to take the device over.',
   },
+  IMAGE_NAMES_FILES: {
+    exit: 4,
+    http: 409,
+    title: 'the image names other files',
+    fix: 'Flatten it first (`qemu-img convert`), or use --trust-image if you know where it comes from.',
+  },
   COPY_ON_WRITE: {
     exit: 4,
     http: 409,
@@ -52,6 +58,8 @@ const table = {
     fix: 'Delete disks, wait for leases to end, or add a device with `xvd format`.',
   },
   DEVICE_TOO_SMALL: { exit: 5, http: 507, title: 'the device is too small for one extent', fix: 'Use the smaller --extent-size that the message names.' },
+  DISK_TOO_SMALL: { exit: 5, http: 507, title: 'the disk is too small', fix: 'Create a disk of at least the size that the message names.' },
+  IMAGE_NO_SPACE: { exit: 5, http: 507, title: 'no space left for the image', fix: 'Free space where the image is to lie, or write it elsewhere.' },
   CATALOG_DISK_FULL: { exit: 5, http: 507, title: 'no space left for the catalog', fix: 'Free space on the filesystem of XVD_STATE.' },
   LIMIT_REACHED: { exit: 5, http: 507, title: 'a limit of xvd is reached', fix: 'See the limits in the manual.' },
   DISK_BUSY: { exit: 6, http: 409, title: 'the disk is in use', fix: 'Detach it first (`xvd vbds` shows where it is attached), or use --force.' },
@@ -68,6 +76,8 @@ const table = {
   DEVICE_BUSY: { exit: 6, http: 409, title: 'disks still need the device', fix: 'Delete the disks on it and detach them first.' },
   TARGET_TAKEN: { exit: 6, http: 409, title: 'the target is in use', fix: 'Detach what is there first, or choose another target.' },
   VBD_BUSY: { exit: 6, http: 409, title: 'the VBD is in use', fix: 'Unmount it in its domain first, or use --force to pull it away.' },
+  IMAGE_EXISTS: { exit: 6, http: 409, title: 'a file of that name exists already', fix: 'Choose another name, or use --force to replace it.' },
+  COPY_STOPPED: { exit: 6, http: 409, title: 'the copy was stopped', fix: 'Run the same command again: it goes on where it was.' },
   DOMAIN_EXISTS: { exit: 6, http: 409, title: 'a domain of that name runs already', fix: 'Stop it first, or choose another name.' },
   DAEMON_RUNNING: { exit: 6, http: 409, title: 'a daemon serves this catalog already', fix: 'Stop the other daemon first.' },
   CATALOG_LOCKED: {

@@ -39,6 +39,10 @@ export const limits = {
   /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
   fenceMs: 10_000,
   programMs: 30_000,
+  /** An image is copied in parts of this size: starting a program for each costs a hundredth of it, and what is lost when it is cut off is little. */
+  copyPartBytes: 256 * MIB,
+  /** A part may have to wait for a slow disk, not for ever: 70 KiB a second. */
+  copyPartMs: 3_600_000,
   programOutputBytes: 16 * MIB,
   /** History that `events` and `recover --before` reach back. */
   events: 100_000,

@@ -39,7 +39,7 @@ export type Context = {
   /** A line on standard error: warnings, progress. */
   tell(line: string): void;
   /** For progress bars: only on a terminal. */
-  readonly progress: ((doneBytes: number, totalBytes: number) => void) | null;
+  readonly progress: ((doneBytes: number, totalBytes: number, done?: string) => void) | null;
   /** Ends when the user interrupts. */
   readonly signal: AbortSignal;
   /** All commands, for completion. */

@@ -1,5 +1,6 @@
 // The table of commands.
 
+import { imageFormats, writableFormats } from '../core/image-format.ts';
 import type { Argument, CommandSpec, Flag } from './command.ts';
 
 const disk: Argument = { name: 'DISK', help: 'ID (5 or vd:5) or name' };
@@ -7,6 +8,7 @@ const device: Argument = { name: 'DEVICE', help: 'a drive, partition or regular 
 const target: Argument = { name: 'TARGET', help: 'target device: xvda, /dev/xvdb1, sda, hda …' };
 const expires: Flag = { kind: 'text', value: 'TIME', help: 'when the lease ends: 30s, 10m, 2h, 7d, 2w, an ISO 8601 instant, or never (default: never)' };
 const force = (help: string): Flag => ({ kind: 'boolean', help });
+const expert: Flag = { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'how much unsafe sharing is allowed (default: XVD_EXPERT, else 0)' };
 const dryRun: Flag = { kind: 'boolean', help: 'say what would be done, change nothing' };
 
 export const commands: readonly CommandSpec[] = [
@@ -110,7 +112,7 @@ export const commands: readonly CommandSpec[] = [
       { name: 'MODE', optional: true, choices: ['r', 'w', 'rw'], help: 'r (default), or w (= rw)' },
     ],
     flags: {
-      expert: { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'how much unsafe sharing is allowed (default: XVD_EXPERT, else 0)' },
+      expert,
       driver: { kind: 'text', value: 'DRIVER', choices: ['auto', 'dm', 'nbd'], help: 'auto (default), dm or nbd' },
       cache: { kind: 'text', value: 'MODE', choices: ['none', 'writeback'], help: 'none (default on block devices) or writeback (default on files)' },
       limit: { kind: 'text', value: 'LIMIT', help: 'at most so much a second: bytes (10M), requests (500iops), or both with a comma' },
@@ -132,6 +134,28 @@ export const commands: readonly CommandSpec[] = [
     arguments: [{ name: 'DOMAIN', optional: true, help: 'only of this domain' }],
     flags: {},
     load: () => import('./commands/vbds.ts'),
+  },
+  {
+    name: 'import',
+    summary: 'copy an image into a disk',
+    details: `The disk then holds what is in the image, and zeros behind it. An import that was interrupted goes on where it was when it is asked for again.
+FORMAT is ${imageFormats.join(', ')}; when it is not given, the name of the image tells, else its content.`,
+    arguments: [{ name: 'IMAGE', help: 'a file, or a device as raw' }, disk],
+    flags: {
+      format: { kind: 'text', value: 'FORMAT', help: 'format of the image' },
+      expert,
+      'trust-image': { kind: 'boolean', help: 'also read the backing and data files that the image names' },
+    },
+    load: () => import('./commands/import.ts'),
+  },
+  {
+    name: 'export',
+    summary: 'copy a disk into an image',
+    details: `The image gets its name when it is whole. An export that was interrupted goes on where it was when it is asked for again.
+FORMAT is ${writableFormats.join(', ')}; when it is not given, the name of the image tells, else raw.`,
+    arguments: [disk, { name: 'IMAGE', help: 'the file to make' }],
+    flags: { format: { kind: 'text', value: 'FORMAT', help: 'format of the image' }, expert, force: force('replace a file that has that name') },
+    load: () => import('./commands/export.ts'),
   },
   {
     name: 'domain start',

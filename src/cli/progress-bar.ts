@@ -2,14 +2,14 @@
 
 import { formatSize } from '../core/size.ts';
 
-export type ProgressBar = { show(doneBytes: number, totalBytes: number): void; clear(): void };
+export type ProgressBar = { show(doneBytes: number, totalBytes: number, done?: string): void; clear(): void };
 
 export function progressBar(write: (text: string) => void, columns = 80): ProgressBar {
   let drawn = '';
   return {
-    show(doneBytes, totalBytes) {
+    show(doneBytes, totalBytes, done = 'zeroed') {
       const part = totalBytes === 0 ? 1 : doneBytes / totalBytes;
-      const numbers = ` ${String(Math.floor(part * 100)).padStart(3)} %  ${formatSize(doneBytes)} of ${formatSize(totalBytes)} zeroed`;
+      const numbers = ` ${String(Math.floor(part * 100)).padStart(3)} %  ${formatSize(doneBytes)} of ${formatSize(totalBytes)} ${done}`;
       const width = Math.max(0, Math.min(40, columns - numbers.length - 3));
       const full = Math.round(part * width);
       const line = `[${'='.repeat(full)}${' '.repeat(width - full)}]${numbers}`;

@@ -151,6 +151,8 @@ export type VbdPlan = {
   readonly devices: readonly PlanDevice[];
   readonly segments: readonly Segment[];
   readonly rate?: Rate;
+  /** A pipe in XVD_RUN whose write end every process that serves this holds besides: of an image copy, whose proof it is. */
+  readonly pipe?: string;
 };
 
 /** What a data path hands to a hypervisor. */

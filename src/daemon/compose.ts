@@ -40,11 +40,12 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
   const base = await composeCatalogSystem(folders);
   const { runFolder } = folders;
   const programs = programsOf();
-  const [{ openNbdDataPath }, { openThisHost }, { openQemu }, { openSyscalls }] = await Promise.all([
+  const [{ openNbdDataPath }, { openThisHost }, { openQemu }, { openSyscalls }, { openQemuImages }] = await Promise.all([
     import('../datapath/nbd/nbd-data-path.ts'),
     import('../hypervisor/this-host/open-this-host.ts'),
     import('../hypervisor/qemu/qemu.ts'),
     import('../host/syscalls.ts'),
+    import('../image/qemu/open-qemu-images.ts'),
   ]);
   const nbd = openNbdDataPath({
     runFolder,
@@ -64,6 +65,8 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     dataPaths: [nbd],
     hypervisors: [thisHost, qemu],
     queue: keyedQueue(),
+    images: openQemuImages({ programs, runFolder }),
+    copies: new Map(),
     async [Symbol.asyncDispose]() {
       for (const part of [qemu, thisHost, nbd, base]) await part[Symbol.asyncDispose]();
     },

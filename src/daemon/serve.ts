@@ -9,6 +9,7 @@ import { getRequestListener } from '@hono/node-server';
 import { pino } from 'pino';
 import { apiSocket } from '../api/client.ts';
 import { makeApi } from '../api/server.ts';
+import { daemonEnds, stopCopies } from '../app/copies.ts';
 import { reconcile } from '../app/reconcile.ts';
 import { endDomain } from '../app/start-domain.ts';
 import type { System } from '../app/system.ts';
@@ -42,6 +43,7 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   const ended = new AbortController();
   running.defer(() => ended.abort());
   signal.addEventListener('abort', () => ended.abort(), { once: true });
+  running.defer(async () => void (await stopCopies(system, daemonEnds())));
   const watch = watchCatalog(system.catalog, settings.stateFolder, ended.signal);
   for (const hypervisor of system.hypervisors) hypervisor.watchEnds((domain) => void endedDomain(system, domain, log), ended.signal);
   const api = { system, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };

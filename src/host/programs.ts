@@ -21,6 +21,7 @@ const packages = {
   'qemu-storage-daemon': 'qemu-system-common',
   'qemu-system-x86_64': 'qemu-system-x86',
   'qemu-system-aarch64': 'qemu-system-arm',
+  setpriv: 'util-linux',
   sfdisk: 'fdisk',
   sqlite: 'sqlite',
   umount: 'mount',
@@ -42,6 +43,8 @@ export type RunOptions = {
   /** Exit statuses that are answers and not failures; [0] when left out. */
   readonly okStatus?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
+  /** What it prints, as it comes. */
+  readonly onOutput?: (text: string) => void;
 };
 
 export type ProgramResult = { readonly status: number; readonly stdout: string; readonly stderr: string };
@@ -95,6 +98,7 @@ async function runProgram(path: string, name: string, args: readonly string[], o
   signal?.throwIfAborted();
   const child = spawn(path, [...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', ...options.env } });
   const output = collect(child, options.outputBytes ?? limits.programOutputBytes);
+  child.stdout.on('data', (chunk: Buffer) => options.onOutput?.(chunk.toString('utf8')));
   child.stdin.on('error', () => undefined); // it may end without reading all of its input
   child.stdin.end(options.input ?? '');
   const late = new AbortController();

@@ -31,13 +31,15 @@ import { composeCatalogSystem } from '../daemon/compose.ts';
 import type { ComposedCatalog } from '../daemon/compose.ts';
 import { resolveSettings } from '../daemon/settings.ts';
 import type { Settings, SettingsInput } from '../daemon/settings.ts';
+import { copyingOf } from './copy.ts';
+import type { Copying } from './copy.ts';
 import { mendingOf } from './mend.ts';
 import type { Mending } from './mend.ts';
 
 type Said<T> = Promise<T & Changed & Warnings>;
 
 /** One method for each command. Sizes in bytes, times in milliseconds, instants as ISO 8601 texts; errors are XvdError with a `code`. */
-export interface Xvd extends Mending, AsyncDisposable {
+export interface Xvd extends Mending, Copying, AsyncDisposable {
   /** Adds a device to the pool. DEVICE_NOT_FOUND, DEVICE_IN_USE, DEVICE_CARRIES_DATA, DEVICE_TOO_SMALL … */
   formatDevice(options: FormatOptions): Said<DeviceInfo>;
   /** Takes an unused device out of the pool. DEVICE_BUSY. */
@@ -82,7 +84,13 @@ export async function openXvd(options: SettingsInput = {}): Promise<Xvd> {
 
 export async function xvdOf(settings: Settings): Promise<Xvd> {
   const system = await composeCatalogSystem(settings);
-  return { ...onCatalog(system, settings), ...mendingOf(system), ...overDaemon(settings), [Symbol.asyncDispose]: () => system[Symbol.asyncDispose]() };
+  return {
+    ...onCatalog(system, settings),
+    ...mendingOf(system),
+    ...copyingOf(settings),
+    ...overDaemon(settings),
+    [Symbol.asyncDispose]: () => system[Symbol.asyncDispose](),
+  };
 }
 
 type OnCatalog = Pick<

@@ -24,6 +24,7 @@ export const layers: readonly Layer[] = [
   { name: 'datapath port', holds: /^src\/datapath\/datapath\.ts$/, imports: ['base', 'core (types)'], ...pure },
   { name: 'hypervisor port', holds: /^src\/hypervisor\/hypervisor\.ts$/, imports: ['base', 'core (types)'], ...pure },
   { name: 'programs', holds: /^src\/host\/(programs|syscalls|memory-calls|read-queue|koffi)\.ts$/, imports: ['base'], node: true, packages: ['koffi'] },
+  { name: 'image port', holds: /^src\/image\/image\.ts$/, imports: ['base', 'core (types)'], ...pure },
   implementation('catalog/sqlite'),
   implementation('catalog/memory'),
   implementation('catalog/legacy'),
@@ -37,7 +38,9 @@ export const layers: readonly Layer[] = [
   implementation('hypervisor/qemu'),
   implementation('hypervisor/xen'),
   implementation('hypervisor/fake'),
-  { name: 'app', holds: /^src\/app\//, imports: ['base', 'core', 'catalog port', 'host port', 'datapath port', 'hypervisor port'], ...pure },
+  implementation('image/qemu'),
+  implementation('image/memory'),
+  { name: 'app', holds: /^src\/app\//, imports: ['base', 'core', 'catalog port', 'host port', 'datapath port', 'hypervisor port', 'image port'], ...pure },
   {
     name: 'api client',
     holds: /^src\/api\/client[^/]*\.ts$/,

@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { chmodSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import type { Server, Socket } from 'node:net';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
@@ -147,9 +148,10 @@ function start(options: NbdOptions, { folder, plan, fds, children }: Accepting, 
   // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
   const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);
   const log = openSync(folder.log, 'a', 0o600);
+  const besides = plan.pipe === undefined ? [] : [openSync(join(options.runFolder, plan.pipe), constants.O_RDWR | constants.O_NONBLOCK)];
   try {
     const child = spawn(options.nodePath, ['--disable-warning=ExperimentalWarning', options.connectionProgram, folder.path], {
-      stdio: [socket, socket, log, alive, ...fds],
+      stdio: [socket, socket, log, alive, ...fds, ...besides],
       detached: true,
       env: {},
       cwd: '/',
@@ -164,8 +166,7 @@ function start(options: NbdOptions, { folder, plan, fds, children }: Accepting, 
     child.unref();
     if (child.pid !== undefined) recordProcess(folder, child.pid);
   } finally {
-    closeSync(alive);
-    closeSync(log);
+    for (const fd of [alive, log, ...besides]) closeSync(fd);
   }
 }
 

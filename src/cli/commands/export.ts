@@ -1,0 +1,19 @@
+import { expertLevel } from '../../daemon/settings.ts';
+import type { Command } from '../command.ts';
+import { copyText, copyWork } from '../copy-view.ts';
+
+export const run: Command['run'] = async (context, { args, flag, value }) => {
+  const [disk = '', image = ''] = args;
+  const format = value('format');
+  const expert = value('expert');
+  const options = {
+    disk,
+    image,
+    force: flag('force'),
+    ...(format === undefined ? {} : { format }),
+    ...(expert === undefined ? {} : { expert: expertLevel(expert) }),
+  };
+  const copied = await (await context.xvd()).exportImage(options, copyWork(context));
+  for (const warning of copied.warnings) context.tell(`warning: ${warning}`);
+  return { value: copied, text: copyText(`${copied.disk} is in ${copied.image}`, copied) };
+};
