@@ -1,21 +1,8 @@
 // The image copies that this daemon runs: how far each is, and how it is stopped.
 
 import { XvdError } from '../base/error.ts';
-import type { DiskId } from '../core/types.ts';
 import type { CopyProgress } from './shapes.ts';
-import type { System } from './system.ts';
-
-export type RunningCopy = {
-  readonly diskId: DiskId;
-  readonly progress: CopyProgress;
-  /** It ends with that error, between two writes. */
-  readonly stop: (reason: XvdError) => void;
-  /** Settled when it is fenced. */
-  readonly ended: Promise<void>;
-};
-
-/** By the number of the worker. */
-export type Copies = Map<number, RunningCopy>;
+import type { RunningCopy, System } from './system.ts';
 
 export const copiesUnderWay = (system: System): CopyProgress[] => [...(system.copies?.values() ?? [])].map(({ progress }) => progress);
 

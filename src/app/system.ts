@@ -3,13 +3,15 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { KeyedQueue } from '../base/keyed-queue.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import type { XvdError } from '../base/error.ts';
 import type { Packer } from '../core/label-ring.ts';
 import type { LegacyTables } from '../core/legacy.ts';
+import type { DiskId } from '../core/types.ts';
 import type { DataPath } from '../datapath/datapath.ts';
 import type { Host } from '../host/host.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
 import type { Images } from '../image/image.ts';
-import type { Copies } from './copies.ts';
+import type { CopyProgress } from './shapes.ts';
 
 /** For what works on the catalog directly. */
 export type CatalogSystem = {
@@ -28,6 +30,19 @@ export type CatalogSystem = {
   /** Opens a file that `backup` made, for reading (`recover FILE`); the caller disposes of it. */
   readonly openCopy?: (file: string) => Promise<Catalog>;
 };
+
+/** An image copy that this daemon runs. */
+export type RunningCopy = {
+  readonly diskId: DiskId;
+  readonly progress: CopyProgress;
+  /** It ends with that error, between two writes. */
+  readonly stop: (reason: XvdError) => void;
+  /** Settled when it is fenced. */
+  readonly ended: Promise<void>;
+};
+
+/** By the number of the worker. */
+export type Copies = Map<number, RunningCopy>;
 
 /** For what needs the data path or a hypervisor: inside the daemon only. */
 export type System = CatalogSystem & {
