@@ -17,6 +17,9 @@ export const SEEK_HOLE = 4;
 export const POLLHUP = 0x10;
 
 const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+export const EINTR = 4;
+export const EAGAIN = 11;
 /** Wait before, write, wait after. */
 const SYNC_FILE_RANGE_ALL = 7;
 /** LOCK_EX | LOCK_NB */
@@ -38,8 +41,15 @@ export type Syscalls = MemoryCalls & {
   willNeed(fd: number, offset: number, length: number): number;
   /** lseek with SEEK_DATA or SEEK_HOLE; -errno (-6: none from there on). Moves the open file's own offset. */
   seek(fd: number, offset: number, whence: number): number;
-  /** What a socket holds now, without waiting: bytes, 0 at its end, -errno (-11: nothing yet). */
-  receiveNow(fd: number, buffer: Uint8Array): number;
+  /** read(2) and write(2) at a position, to and from memory at an address (addressOf): bytes, or -errno. */
+  readAt(fd: number, address: number, length: number, position: number): number;
+  writeAt(fd: number, address: number, length: number, position: number): number;
+  /** From a socket to memory at an address: bytes, 0 at its end, -errno. */
+  receive(fd: number, address: number, length: number): number;
+  /** The same without waiting; -EAGAIN: nothing yet. */
+  receiveNow(fd: number, address: number, length: number): number;
+  /** Bytes taken, or -errno (no signal when the other side is gone). */
+  send(fd: number, address: number, length: number): number;
   prctl(option: number, argument: number): number;
   /** 0 or the error number (not negative: posix_fadvise's own way). */
   dropCache(fd: number, offset: number, length: number): number;
@@ -142,15 +152,25 @@ function bindFiles(libc: Libc, answer: Answer, background: Background): FileCall
   };
 }
 
-function bindProcesses(libc: Libc, answer: Answer): Pick<Syscalls, 'receiveNow' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState'> {
-  const recv = libc.func('int64_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
+function bindProcesses(
+  libc: Libc,
+  answer: Answer,
+): Pick<Syscalls, 'readAt' | 'writeAt' | 'receive' | 'receiveNow' | 'send' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState'> {
+  const pread = libc.func('int64_t pread(int fd, uint64_t address, size_t length, int64_t position)');
+  const pwrite = libc.func('int64_t pwrite(int fd, uint64_t address, size_t length, int64_t position)');
+  const recv = libc.func('int64_t recv(int fd, uint64_t address, size_t length, int flags)');
+  const send = libc.func('int64_t send(int fd, uint64_t address, size_t length, int flags)');
   const prctl = libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)');
   const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
   const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
   const adjtimex = libc.func('int adjtimex(_Inout_ uint8_t *timex)');
   return {
-    receiveNow: (fd, buffer) => answer(recv(fd, buffer, buffer.length, MSG_DONTWAIT)),
+    readAt: (fd, address, length, position) => answer(pread(fd, address, length, position)),
+    writeAt: (fd, address, length, position) => answer(pwrite(fd, address, length, position)),
+    receive: (fd, address, length) => answer(recv(fd, address, length, 0)),
+    receiveNow: (fd, address, length) => answer(recv(fd, address, length, MSG_DONTWAIT)),
+    send: (fd, address, length) => answer(send(fd, address, length, MSG_NOSIGNAL)),
     prctl: (option, argument) => answer(prctl(option, argument, 0, 0, 0)),
     poll(fd, events) {
       const entry = new Uint8Array(8);

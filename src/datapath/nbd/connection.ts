@@ -9,12 +9,14 @@ import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
 import { makeDirectReads, READ_SLOT_BYTES, READ_SLOTS } from './direct-reads.ts';
+import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
-import { serveRequests, socketOf } from './serve-requests.ts';
-import type { Socket } from './serve-requests.ts';
+import { serveRequests } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
+import { socketOf } from './socket.ts';
+import type { Socket } from './socket.ts';
 import { makeStaging, STAGING_BYTES } from './staging.ts';
 import { openVbdIo } from './vbd-io.ts';
 import { FLAG } from './wire/constants.ts';
@@ -22,6 +24,7 @@ import { startHandshake } from './wire/handshake.ts';
 import type { Export, Negotiated } from './wire/handshake.ts';
 
 const FIRST_DEVICE_FD = 4;
+const STREAM_FROM_BYTES = 64 * 1024;
 /** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
 const PR_SET_IO_FLUSHER = 57;
 
@@ -38,7 +41,7 @@ function main(folder: string): void {
     syscalls,
     page,
     poison: poisonFile(join(folder, 'poisoned')),
-    staging: direct === null ? null : makeStaging(direct),
+    staging: direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls)),
   });
   const io = plan.rate === undefined ? whole : limitRate(whole, plan.rate, realPace(page.booked));
   const minimumBytes = direct === null ? 1 : plan.blockBytes;
@@ -49,7 +52,9 @@ function main(folder: string): void {
   const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
   const queue = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(READ_SLOTS, READ_SLOT_BYTES) ?? null);
   const ahead = queue === null ? null : makeDirectReads(queue, (offset, length) => io.placeOf(offset, length));
-  serveRequests({ socket, io, ahead, page, served, structured, contexts }, agreed.rest);
+  // Direct I/O is best done in one piece, and a limited rate counts pieces as requests.
+  const streamFrom = direct === null && plan.rate === undefined ? STREAM_FROM_BYTES : Infinity;
+  serveRequests({ socket, io, ahead, streamFrom, page, served, structured, contexts }, agreed.rest);
 }
 
 /** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */
@@ -88,7 +93,14 @@ function exportOf(plan: VbdPlan, minimumBytes: number, shared: boolean): Export 
 
 function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; rest: Uint8Array } | null {
   const handshake = startHandshake(exported);
-  const send = (data: Uint8Array): void => socket.write(Buffer.from(data.buffer, data.byteOffset, data.length), 0, data.length);
+  const output = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
+  const send = (data: Uint8Array): void => {
+    for (let done = 0; done < data.length; done += output.length) {
+      const part = data.subarray(done, done + output.length);
+      output.set(part, 0);
+      socket.write(output, 0, part.length);
+    }
+  };
   send(handshake.greeting);
   const input = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
   for (let end = 0; ;) {

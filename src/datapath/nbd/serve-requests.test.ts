@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { requestBytes } from './fixture-client.ts';
 import type { RequestFields } from './fixture-client.ts';
 import { serveRequests } from './serve-requests.ts';
-import type { Socket } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
+import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
 import { CMD } from './wire/constants.ts';
 
@@ -47,11 +47,11 @@ function feed(input: Buffer, sizes: Iterator<number>): { socket: Socket; sent: (
   return { socket, sent: () => Buffer.concat(sent) };
 }
 
-function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>): Buffer {
+function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom: number): Buffer {
   const { socket, sent } = feed(input, sizes);
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
-  serveRequests({ socket, io: ioOn(disk), ahead: null, page, served, structured: false, contexts: [] }, new Uint8Array(0));
+  serveRequests({ socket, io: ioOn(disk), ahead: null, streamFrom, page, served, structured: false, contexts: [] }, new Uint8Array(0));
   return sent();
 }
 
@@ -61,6 +61,8 @@ const request = fc.record({
   length: fc.nat(SIZE / 2),
   value: fc.nat(255),
 });
+/** Whether long writes are written as they come in. */
+const streamFroms = fc.constantFrom(Infinity, 1000);
 const sizes = fc.infiniteStream(fc.integer({ min: 1, max: 40_000 }));
 
 /** What a server must answer, by the plainest means. */
@@ -79,13 +81,13 @@ function expected(disk: Buffer, { type, offset, length, cookie }: Required<Omit<
 
 test('however requests are cut into pieces, each is answered once, in order, as a plain disk would', () => {
   fc.assert(
-    fc.property(fc.array(request, { maxLength: 40 }), sizes, (requests, pieces) => {
+    fc.property(fc.array(request, { maxLength: 40 }), sizes, streamFroms, (requests, pieces, streamFrom) => {
       const [disk, model] = [Buffer.alloc(SIZE, 1), Buffer.alloc(SIZE, 1)];
       const input = requests.flatMap(({ type, offset, length, value }, cookie) => [
         requestBytes({ type, offset, length, cookie }),
         type === CMD.WRITE ? Buffer.alloc(length, value) : Buffer.alloc(0),
       ]);
-      const answers = serve(disk, Buffer.concat([...input, requestBytes({ type: CMD.DISC })]), pieces);
+      const answers = serve(disk, Buffer.concat([...input, requestBytes({ type: CMD.DISC })]), pieces, streamFrom);
       const wanted = requests.map(({ value, ...fields }, cookie) => Buffer.from(expected(model, { ...fields, cookie }, value)));
       assert.ok(answers.equals(Buffer.concat(wanted)), 'the answers are those of the model');
       assert.ok(disk.equals(model), 'the disk is that of the model');
@@ -100,10 +102,43 @@ test('bytes that are no requests end the loop: no exception, and no more answere
     fc.tuple(request, fc.uint8Array({ maxLength: 100 })).map(([fields, tail]) => Buffer.concat([requestBytes(fields), tail])),
   );
   fc.assert(
-    fc.property(fc.array(noise, { maxLength: 10 }), sizes, (parts, pieces) => {
+    fc.property(fc.array(noise, { maxLength: 10 }), sizes, streamFroms, (parts, pieces, streamFrom) => {
       const input = Buffer.concat(parts);
-      assert.ok(serve(Buffer.alloc(SIZE), input, pieces).length <= (input.length / 28) * (SIZE + 16));
+      assert.ok(serve(Buffer.alloc(SIZE), input, pieces, streamFrom).length <= (input.length / 28) * (SIZE + 16));
     }),
     { numRuns: 500 },
+  );
+});
+
+test('a long write that fails half-way is read to its end and answered once; what comes behind it is served', () => {
+  const disk = Buffer.alloc(SIZE, 1);
+  let left = 2;
+  const io: VbdIo = {
+    ...ioOn(disk),
+    write(offset, buffer, at, length) {
+      if (left === 0) throw Object.assign(new Error('the device fails'), { code: 'EIO' });
+      left -= 1;
+      buffer.copy(disk, offset, at, at + length);
+    },
+  };
+  const long = requestBytes({ type: CMD.WRITE, offset: 0, length: 40_000, cookie: 1 });
+  const refused = requestBytes({ type: CMD.WRITE, offset: SIZE - 4096, length: 40_000, cookie: 2 });
+  const input = Buffer.concat([
+    long,
+    Buffer.alloc(40_000, 7),
+    refused,
+    Buffer.alloc(40_000, 8),
+    requestBytes({ type: CMD.READ, offset: 0, length: 16, cookie: 3 }),
+  ]);
+  const { socket, sent } = feed(input, fc.sample(fc.constant(5000), 1000)[Symbol.iterator]());
+  const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
+  serveRequests({ socket, io, ahead: null, streamFrom: 1000, page, served, structured: false, contexts: [] }, new Uint8Array(0));
+  const answers = sent();
+  assert.deepEqual([answers.readUInt32BE(4), answers.readUInt32BE(16 + 4), answers.readUInt32BE(32 + 4)], [5, 28, 0]);
+  assert.deepEqual(
+    [...answers.subarray(48)],
+    Array.from({ length: 16 }, () => 7),
+    'what was written before the failure is there',
   );
 });

@@ -1,14 +1,14 @@
 // The transmission loop of one connection: read what is there, serve every request in it, answer with one write. While the
 // device is slow to read, what is waiting behind a request is begun ahead of its turn, and answers leave as they come.
 
-import { readSync, writeSync } from 'node:fs';
 import { limits } from '../../base/limits.ts';
-import type { Syscalls } from '../../host/syscalls.ts';
 import { STATUS_EXTENTS } from './block-status.ts';
 import { makeColdness } from './coldness.ts';
 import type { Coldness } from './coldness.ts';
 import type { DirectReads, FinishedRead } from './direct-reads.ts';
 import type { SharedPage } from './shared-page.ts';
+import type { Socket } from './socket.ts';
+import { streamWrite } from './stream-write.ts';
 import type { VbdIo } from './vbd-io.ts';
 import { CMD, CMD_FLAG, NBD_ERROR, REQUEST_BYTES } from './wire/constants.ts';
 import { parseRequest, putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChunk, refusalOf, statusChunkBytes } from './wire/transmission.ts';
@@ -16,31 +16,17 @@ import type { Request, Served } from './wire/transmission.ts';
 
 const INPUT_BYTES = 512 * 1024;
 const OUTPUT_BYTES = 512 * 1024;
-/** Answers leave at that size, so that the client works on them while we go on. */
-const SEND_BYTES = 192 * 1024;
+/** Answers leave at that size: the client works on them while we go on, and they are still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
+const SEND_BYTES = 32 * 1024;
 const HEADROOM = 64;
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
-
-export type Socket = {
-  read(buffer: Buffer, at: number, length: number): number;
-  write(buffer: Buffer, at: number, length: number): void;
-  /** What is there now: 0 = nothing, or the end. */ readNow(buffer: Buffer, at: number, length: number): number;
-};
-
-/** Blocking socket on a descriptor. */
-export const socketOf = (input: number, output: number, syscalls: Syscalls | null): Socket => ({
-  read: (buffer, at, length) => readSync(input, buffer, at, length, null),
-  readNow: (buffer, at, length) => (syscalls === null ? 0 : Math.max(0, syscalls.receiveNow(input, buffer.subarray(at, at + length)))),
-  write(buffer, at, length) {
-    for (let done = 0; done < length;) done += writeSync(output, buffer, at + done, length - done, null);
-  },
-});
 
 export type Session = {
   readonly socket: Socket;
   readonly io: VbdIo;
   /** null = reads are waited for, one by one. */ readonly ahead: DirectReads | null;
+  /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
   readonly page: SharedPage;
   readonly served: Served;
   readonly structured: boolean;
@@ -48,13 +34,23 @@ export type Session = {
 };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
-type Loop = Session & { readonly coldness: Coldness; input: Buffer; output: Buffer; at: number; end: number; expected: number; filled: number };
+type Loop = Session & {
+  readonly coldness: Coldness;
+  readonly cookie: Buffer;
+  input: Buffer;
+  output: Buffer;
+  at: number;
+  end: number;
+  expected: number;
+  filled: number;
+};
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
 export function serveRequests(session: Session, rest: Uint8Array): void {
   const loop: Loop = {
     ...session,
     coldness: makeColdness(),
+    cookie: Buffer.alloc(8),
     input: Buffer.allocUnsafeSlow(INPUT_BYTES),
     output: Buffer.allocUnsafeSlow(OUTPUT_BYTES),
     at: 0,
@@ -102,9 +98,32 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   const payload = request.type === CMD.WRITE ? request.length : 0;
   // The payload of a write that is too long can't be skipped within limits: the connection ends.
   if (payload > limits.nbdRequestBytes) return 'leave';
+  if (payload > loop.streamFrom && waiting < REQUEST_BYTES + payload) return stream(loop, request);
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
   if (!beginsAhead(loop, request, waiting)) serve(loop, request, loop.at + REQUEST_BYTES);
   loop.at += REQUEST_BYTES + payload;
+  return 'served';
+}
+
+/** A long write, of which a part is there. */
+function stream(loop: Loop, request: Request): 'served' | 'leave' {
+  // What was answered before it must not wait for its end.
+  send(loop);
+  loop.input.copy(loop.cookie, 0, request.cookieAt, request.cookieAt + 8);
+  const answered = { ...request, cookieAt: 0 };
+  const refusal = refusalOf(request, loop.served);
+  const outcome = streamWrite(loop.socket, loop.io, loop.input, loop.at + REQUEST_BYTES, loop.end, { ...request, wanted: refusal === 0 });
+  if (outcome === null) return 'leave';
+  loop.at = outcome.at;
+  loop.end = outcome.end;
+  loop.expected = 0;
+  if (refusal !== 0) answerError(loop, answered, loop.cookie, refusal);
+  else
+    serveOrAnswer(loop, answered, loop.cookie, () => {
+      if (outcome.error !== null) throw outcome.error;
+      written(loop, request);
+      answerDone(loop, answered, loop.cookie);
+    });
   return 'served';
 }
 
@@ -159,11 +178,15 @@ function serve(loop: Loop, request: Request, payloadAt: number): void {
     if (request.type === CMD.READ) return readWaiting(loop, request, loop.input);
     if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
-    room(loop, HEADROOM);
-    loop.filled = loop.structured
-      ? putNoneChunk(loop.output, loop.filled, loop.input, request.cookieAt)
-      : putSimpleReply(loop.output, loop.filled, loop.input, request.cookieAt, 0);
+    answerDone(loop, request, loop.input);
   });
+}
+
+function answerDone(loop: Loop, request: Request, cookies: Buffer): void {
+  room(loop, HEADROOM);
+  loop.filled = loop.structured
+    ? putNoneChunk(loop.output, loop.filled, cookies, request.cookieAt)
+    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
 }
 
 /** `cookies` is the buffer that the request's cookie lies in. */
@@ -184,13 +207,14 @@ class ClientGone extends Error {
 
 class NotFast extends Error {}
 
-function act({ io, page, input }: Loop, request: Request, payloadAt: number): void {
+function act(loop: Loop, request: Request, payloadAt: number): void {
+  const { io, page, input } = loop;
   const { type, flags, offset, length } = request;
   if (type === CMD.WRITE) {
     io.write(offset, input, payloadAt, length);
-    page.count('writes', 1);
-    page.count('writtenBytes', length);
-  } else if (type === CMD.WRITE_ZEROES) {
+    return written(loop, request);
+  }
+  if (type === CMD.WRITE_ZEROES) {
     const done = io.zero(offset, length, { mayPunch: (flags & CMD_FLAG.NO_HOLE) === 0, fastOnly: (flags & CMD_FLAG.FAST_ZERO) !== 0 });
     if (!done) throw new NotFast();
   } else if (type === CMD.TRIM) io.zero(offset, length, { mayPunch: true, fastOnly: true });
@@ -200,6 +224,13 @@ function act({ io, page, input }: Loop, request: Request, payloadAt: number): vo
     page.count('flushes', 1);
   } else throw new RangeError(`command ${type} was let in`);
   if (type !== CMD.FLUSH && (flags & CMD_FLAG.FUA) !== 0) io.flush();
+}
+
+/** All of a write is written. */
+function written({ io, page }: Loop, { flags, length }: Request): void {
+  page.count('writes', 1);
+  page.count('writtenBytes', length);
+  if ((flags & CMD_FLAG.FUA) !== 0) io.flush();
 }
 
 function readWaiting(loop: Loop, request: Request, cookies: Buffer): void {

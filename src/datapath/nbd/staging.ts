@@ -1,6 +1,6 @@
 // Direct I/O wants aligned memory, and the socket's buffers are not: data goes through one aligned buffer a connection.
 
-import { readAll, writeAll } from './device-io.ts';
+import type { DeviceIo } from './device-io.ts';
 
 const STAGING_BYTES = 1024 * 1024;
 
@@ -9,7 +9,7 @@ export type Staging = {
   write(fd: number, buffer: Buffer, at: number, length: number, position: number): void;
 };
 
-export function makeStaging(memory: Uint8Array): Staging {
+export function makeStaging(memory: Uint8Array, { readAll, writeAll }: DeviceIo): Staging {
   const staging = Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength);
   const eachPart = (length: number, visit: (done: number, part: number) => void): void => {
     for (let done = 0; done < length; done += staging.length) visit(done, Math.min(staging.length, length - done));

@@ -7,7 +7,7 @@ import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from 
 import type { Syscalls } from '../../host/syscalls.ts';
 import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
-import { readAll, writeAll } from './device-io.ts';
+import { makeDeviceIo } from './device-io.ts';
 import { flushVbd } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
@@ -45,6 +45,7 @@ const ZEROES = Buffer.alloc(1024 * 1024);
 
 export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
   const map = makeMap(plan.segments);
+  const { readAll, writeAll } = makeDeviceIo(syscalls);
   const fdOf = (deviceIndex: number): number => {
     const fd = fds[deviceIndex];
     if (fd === undefined) throw new RangeError(`no descriptor for device ${deviceIndex}`);

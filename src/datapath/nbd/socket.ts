@@ -1,0 +1,70 @@
+// The socket of a connection, in blocking calls. Before it sleeps in the kernel, a connection that gets its next request soon
+// after its last answer asks again for a while: being woken costs more than that (on two processors, depth 1: 1.5 times the
+// requests a second). How long follows what came of it, as in halt polling of hypervisors; a connection that waits long never polls.
+
+import { readSync, writeSync } from 'node:fs';
+import { EAGAIN, EINTR } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { makeAddresses, systemError } from './memory-address.ts';
+
+export type Socket = {
+  /** Waits; 0 at the end. */
+  read(buffer: Buffer, at: number, length: number): number;
+  write(buffer: Buffer, at: number, length: number): void;
+  /** What is there now: 0 = nothing, or the end. */
+  readNow(buffer: Buffer, at: number, length: number): number;
+};
+
+/** The longest time that is spent asking, and what a request may take to come for asking to pay. */
+const POLL_MS = 0.05;
+const FIRST_POLL_MS = 0.01;
+
+/** Blocking socket on a descriptor. */
+export const socketOf = (input: number, output: number, syscalls: Syscalls | null): Socket =>
+  syscalls === null ? plainSocket(input, output) : pollingSocket(input, output, syscalls);
+
+const plainSocket = (input: number, output: number): Socket => ({
+  read: (buffer, at, length) => readSync(input, buffer, at, length, null),
+  readNow: () => 0,
+  write: (buffer, at, length) => writeWhole(output, buffer, at, length),
+});
+
+function writeWhole(fd: number, buffer: Buffer, at: number, length: number): void {
+  for (let done = 0; done < length;) done += writeSync(fd, buffer, at + done, length - done, null);
+}
+
+function pollingSocket(input: number, output: number, syscalls: Syscalls): Socket {
+  const inputAddress = makeAddresses(syscalls);
+  const outputAddress = makeAddresses(syscalls);
+  const { receive, receiveNow, send } = syscalls;
+  let pollMs = 0;
+  const wait = (address: number, length: number): number => {
+    const began = performance.now();
+    if (pollMs > 0) {
+      do {
+        const result = receiveNow(input, address, length);
+        if (result !== -EAGAIN && result !== -EINTR) return result;
+      } while (performance.now() - began < pollMs);
+    }
+    const result = receive(input, address, length);
+    pollMs = performance.now() - began < POLL_MS ? Math.min(POLL_MS, Math.max(FIRST_POLL_MS, 2 * pollMs)) : 0;
+    return result;
+  };
+  return {
+    read(buffer, at, length) {
+      for (;;) {
+        const result = wait(inputAddress(buffer) + at, length);
+        if (result >= 0) return result;
+        if (result !== -EINTR) throw systemError(-result);
+      }
+    },
+    readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
+    write(buffer, at, length) {
+      for (let done = 0; done < length;) {
+        const result = send(output, outputAddress(buffer) + at + done, length - done);
+        if (result >= 0) done += result;
+        else if (result !== -EINTR) throw systemError(-result);
+      }
+    },
+  };
+}

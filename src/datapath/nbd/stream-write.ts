@@ -1,0 +1,53 @@
+// A long write, written as it comes in: what is taken off the socket goes to the page cache while it is still in the processor's,
+// and the client fills the socket meanwhile. A client that leaves half-way leaves half of a write that nobody acknowledged, as
+// a machine that loses its power does.
+
+import type { Socket } from './socket.ts';
+import type { VbdIo } from './vbd-io.ts';
+
+const PART_BYTES = 64 * 1024;
+const BLOCK_BYTES = 4096;
+
+export type LongWrite = {
+  readonly offset: number;
+  readonly length: number;
+  /** false: it is refused already, and only has to be read. */
+  readonly wanted: boolean;
+};
+
+export type Outcome = {
+  /** What came behind the payload lies in input[at, end). */
+  readonly at: number;
+  readonly end: number;
+  /** Of the first part that could not be written; what follows it is read, not written. */
+  readonly error: unknown;
+};
+
+/** The payload begins at input[at]; null when the client left before its end. */
+export function streamWrite(socket: Socket, io: VbdIo, input: Buffer, at: number, end: number, { offset, length, wanted }: LongWrite): Outcome | null {
+  let error: unknown = null;
+  let failed = !wanted;
+  for (let done = 0; ;) {
+    const here = Math.min(end - at, length - done);
+    const last = done + here === length;
+    // Whole blocks, but for the end: a block written in two parts is read by the filesystem in between.
+    const part = last ? here : here - ((offset + done + here) % BLOCK_BYTES);
+    if (part > 0 && !failed) {
+      try {
+        io.write(offset + done, input, at, part);
+      } catch (reason) {
+        failed = true;
+        error = reason;
+      }
+    }
+    done += Math.max(0, part);
+    at += Math.max(0, part);
+    if (done === length) return { at, end, error };
+    if (at > 0) input.copyWithin(0, at, end);
+    end -= at;
+    at = 0;
+    const count = socket.read(input, end, Math.min(PART_BYTES, input.length - end));
+    if (count === 0) return null;
+    end += count;
+  }
+}
