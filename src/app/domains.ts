@@ -1,6 +1,8 @@
 // From the name of a domain to the hypervisor that has it.
 
 import { XvdError } from '../base/error.ts';
+import { chooseDriver } from '../core/choose-driver.ts';
+import type { DriverFacts } from '../core/choose-driver.ts';
 import { requireName } from '../core/name.ts';
 import type { Driver, Vbd } from '../core/types.ts';
 import type { DataPath } from '../datapath/datapath.ts';
@@ -41,11 +43,10 @@ export function dataPathOf(system: System, driver: Driver): DataPath {
   return found;
 }
 
-/** `auto`: device-mapper where the host has it, else NBD; NBD for consumers that connect by themselves. */
-export function chooseDataPath(system: System, place: Place, wanted: 'auto' | Driver): DataPath {
-  if (wanted !== 'auto') return dataPathOf(system, wanted);
-  if (place.hypervisor === null) return dataPathOf(system, 'nbd');
-  const [first] = system.dataPaths;
-  if (first === undefined) throw new XvdError('NOT_SUPPORTED', 'this host has no data path');
-  return first;
+/** Of the two kinds of path the one that this VBD gets; DISK_BUSY when its source is attached by the other kind. */
+export function pickDriver(facts: DriverFacts, source: string): Driver {
+  const choice = chooseDriver(facts);
+  if (choice.kind === 'chosen') return choice.driver;
+  if (choice.busy) throw new XvdError('DISK_BUSY', `${source}: ${choice.reason}`, { fix: 'Detach it there first, or use --driver auto without limits.' });
+  throw new XvdError('NOT_SUPPORTED', `${source}: ${choice.reason}`, { fix: 'Use --driver auto.' });
 }

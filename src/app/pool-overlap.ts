@@ -47,7 +47,9 @@ export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, d
     const path = devicePath ?? (newUse === 'pool' && source.kind === 'phy' ? source.path : null);
     if (path === null) continue;
     const there = await system.host.inspect(path).catch(() => null);
-    if (there !== null) vbdUsers.push({ kind: 'vbd', name: path, mode: 'w', footprint: there.footprint });
+    // A new VBD beside it on the same sectors is for the sharing check to judge; on the VBD's own node it is refused.
+    const own = newUse === 'phy' ? there?.footprint.own.slice(0, 1) : there?.footprint.own;
+    if (there !== null && own !== undefined) vbdUsers.push({ kind: 'vbd', name: path, mode: 'w', footprint: { ...there.footprint, own } });
   }
   const use: SectorUser = { kind: 'pool', name: facts.path, mode: 'w', footprint: facts.footprint };
   const { conflicts } = checkSharing(use, [...(await poolUsers(system, devices)), ...vbdUsers]);

@@ -5,15 +5,16 @@ import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { bytes } from '../base/units.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
+import type { DriverFacts } from '../core/choose-driver.ts';
 import { diskState } from '../core/lease.ts';
 import { parseRate } from '../core/rate.ts';
 import { parseTarget } from '../core/target.ts';
-import type { CacheMode, Endpoint, ExpertLevel, Footprint, SectorUser, Source, Vbd, VbdMode } from '../core/types.ts';
+import type { CacheMode, Driver, Endpoint, ExpertLevel, Footprint, SectorUser, Source, Vbd, VbdMode } from '../core/types.ts';
 import { parseUname } from '../core/uname.ts';
-import type { DataPath } from '../datapath/datapath.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
-import { chooseDataPath } from './domains.ts';
+import { hostBlockBytes } from './device-safety.ts';
+import { dataPathOf, pickDriver } from './domains.ts';
 import type { Place } from './domains.ts';
 import { undoAttach } from './end-vbd.ts';
 import { findDisk, unameOf } from './find-disk.ts';
@@ -34,7 +35,8 @@ export type Attached = { readonly already: Vbd };
 type Want = {
   readonly options: AttachOptions;
   readonly place: Place;
-  readonly dataPath: DataPath;
+  /** Kinds of data path here, preferred first. */
+  readonly drivers: readonly Driver[];
   readonly target: string;
   readonly vdev: number;
   readonly mode: VbdMode;
@@ -47,7 +49,15 @@ type Want = {
   readonly outside: readonly SectorUser[];
 };
 
-type Found = { readonly source: Source; readonly sizeBytes: Bytes; readonly footprint: Footprint; readonly cache: CacheMode; readonly endsAt: WallMs | null };
+type Found = {
+  readonly source: Source;
+  readonly sizeBytes: Bytes;
+  readonly blockBytes: 512 | 4096;
+  readonly devices: DriverFacts['devices'];
+  readonly footprint: Footprint;
+  readonly cache: CacheMode;
+  readonly endsAt: WallMs | null;
+};
 
 /** Carries a dry run's result out of the transaction that is undone. */
 export class DryRunAttach extends Error {
@@ -67,7 +77,7 @@ export async function reserveVbd(system: System, options: AttachOptions, place: 
   try {
     // What others can change is read again before the VBD becomes reachable.
     allowSharing(use, await outsideUsers(system), want.expert, want.places);
-    return { vbd, use, warnings, endpoint: await want.dataPath.open(await planOf(system, vbd)) };
+    return { vbd, use, warnings, endpoint: await dataPathOf(system, vbd.driver).open(await planOf(system, vbd)) };
   } catch (error) {
     await undoAttach(system, vbd);
     throw error;
@@ -108,7 +118,7 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
   return {
     options,
     place,
-    dataPath: chooseDataPath(system, place, options.driver ?? 'auto'),
+    drivers: system.dataPaths.map(({ driver }) => driver),
     target,
     vdev,
     mode: options.mode ?? 'r',
@@ -146,7 +156,7 @@ async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
     vdev,
     source: found.source,
     mode,
-    driver: want.dataPath.driver,
+    driver: await driverOf(tx, want, found),
     cache: options.cache ?? found.cache,
     state: 'attaching' as const,
     sizeBytes: found.sizeBytes,
@@ -164,6 +174,22 @@ async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
   if (found.source.kind === 'vd' && mode === 'w') await markDirty(tx, found.source.diskId);
   await tx.event('vbd.attaching', exportNameOf(vbd), { source: sourceName(vbd.source), mode, sharing: verdict.level });
   return { vbd, use, warnings };
+}
+
+async function driverOf(tx: Change, want: Want, { source, devices, blockBytes }: Found): Promise<Driver> {
+  const { options, place, drivers } = want;
+  const others = (await tx.writer.vbds()).filter((vbd) => sourceName(vbd.source) === sourceName(source));
+  const facts = {
+    wanted: options.driver ?? 'auto',
+    here: drivers,
+    consumerConnects: place.hypervisor === null,
+    inUse: others[0]?.driver ?? null,
+    devices,
+    blockBytes,
+    limited: options.limit !== undefined && options.limit !== null,
+    cache: options.cache ?? null,
+  };
+  return pickDriver(facts, sourceName(source));
 }
 
 function leaseWarning(now: WallMs, { endsAt, source }: Found): string[] {
@@ -184,6 +210,8 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
     return {
       source: { kind: 'phy', path: facts.path },
       sizeBytes: bytes(sizeOfPhysical(facts.sizeBytes)),
+      blockBytes: hostBlockBytes(facts),
+      devices: [{ path: facts.path, kind: facts.kind, blockBytes: hostBlockBytes(facts) }],
       footprint: footprintOfPath(facts.path, want.places),
       cache,
       endsAt: null,
@@ -196,9 +224,16 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
   if (state === 'reclaimed') throw new XvdError('DISK_RECLAIMED', `the lease of ${unameOf(disk)} is over and ${disk.lostBytes} bytes of it are lost`);
   const devices = new Map((await tx.writer.devices()).map((device) => [device.id, device]));
   const runs = await tx.writer.runs(disk.id);
-  const onFiles = runs.every((run) => devices.get(run.deviceId)?.kind === 'file');
-  const footprint = footprintOfDisk(disk, runs, devices, want.places);
-  return { source: { kind: 'vd', diskId: disk.id }, sizeBytes: disk.sizeBytes, footprint, cache: onFiles ? 'writeback' : 'none', endsAt: disk.expiresAt };
+  const used = [...devices.values()].filter(({ id }) => runs.some((run) => run.deviceId === id));
+  return {
+    source: { kind: 'vd', diskId: disk.id },
+    sizeBytes: disk.sizeBytes,
+    blockBytes: disk.blockBytes,
+    devices: used,
+    footprint: footprintOfDisk(disk, runs, devices, want.places),
+    cache: used.every(({ kind }) => kind === 'file') ? 'writeback' : 'none',
+    endsAt: disk.expiresAt,
+  };
 }
 
 /** Before the first writable use: what was zeros may not be from here on. */

@@ -3,9 +3,11 @@
 
 import { hostname } from 'node:os';
 import { keyedQueue } from '../base/keyed-queue.ts';
+import { holdersOf } from '../app/holders-of.ts';
 import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
+import { uuidPrefix } from '../datapath/dm/names.ts';
 import type { PlanDevice } from '../core/types.ts';
 import type { Host } from '../host/host.ts';
 import { openPrograms } from '../host/programs.ts';
@@ -28,7 +30,8 @@ export async function composeCatalogSystem({ stateFolder, runFolder }: Folders):
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
   const host = lazyHost(async () => {
     const { openLinuxHost } = await import('../host/linux/open-linux-host.ts');
-    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder });
+    const ownDmPrefix = async (): Promise<string> => uuidPrefix(await catalog.read((reader) => reader.catalogId()));
+    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix });
   });
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
   const guarded = guardCatalog(unguarded);
@@ -40,29 +43,36 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
   const base = await composeCatalogSystem(folders);
   const { runFolder } = folders;
   const programs = programsOf();
-  const [{ openNbdDataPath }, { openThisHost }, { openQemu }, { openSyscalls }, { openQemuImages }] = await Promise.all([
+  const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openSyscalls }, { openQemuImages }] = await Promise.all([
     import('../datapath/nbd/nbd-data-path.ts'),
+    import('../datapath/dm/dm-data-path.ts'),
     import('../hypervisor/this-host/open-this-host.ts'),
     import('../hypervisor/qemu/qemu.ts'),
     import('../host/syscalls.ts'),
     import('../image/qemu/open-qemu-images.ts'),
   ]);
+  const syscalls = openSyscalls();
+  const verify = (device: PlanDevice, fd: number): Promise<void> => base.host.verify(device, fd);
   const nbd = openNbdDataPath({
     runFolder,
     connectionProgram: new URL('../datapath/nbd/connection.ts', import.meta.url).pathname,
     nodePath: process.execPath,
-    verify: (device: PlanDevice, fd: number) => base.host.verify(device, fd),
-    syscalls: openSyscalls(),
+    verify,
+    syscalls,
     onPoisoned(generation, reason) {
       poisonVbd(base, generation, reason).catch((error: unknown) => log('nbd.poison-not-recorded', { generation, reason: String(error) }));
     },
     log,
   });
+  const dmMissing = dmLacks(programs);
+  const catalogId = (): Promise<string> => base.catalog.read((reader) => reader.catalogId());
+  const dm = dmMissing === null ? [openDmDataPath({ catalogId, programs, verify, syscalls, holdersOf: (path) => holdersOf(base, path), log })] : [];
+  if (dmMissing !== null) log('dm.not-here', { reason: dmMissing });
   const thisHost = await openThisHost({ runFolder, programs, users: () => base.host.users() });
   const qemu = openQemu({ runFolder, programs, log: (message) => log('qemu', { message }) });
   return {
     ...base,
-    dataPaths: [nbd],
+    dataPaths: [...dm, nbd],
     hypervisors: [thisHost, qemu],
     queue: keyedQueue(),
     images: openQemuImages({ programs, runFolder }),

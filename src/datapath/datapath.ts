@@ -13,8 +13,10 @@ export type DataPathStats = {
   readonly writes: number;
   readonly readBytes: number;
   readonly writtenBytes: number;
-  readonly flushes: number;
-  readonly errors: number;
+  /** null where the kernel does not tell them from writes. */
+  readonly flushes: number | null;
+  /** null where nobody counts them. */
+  readonly errors: number | null;
 };
 
 export interface DataPath extends AsyncDisposable {

@@ -137,10 +137,10 @@ function flushAll(options: MemoryOptions, vbd: Served): void {
       storeOf(options, vbd.plan, segment.deviceIndex).flush(segment.offsetBytes, segment.lengthBytes);
     } catch (error) {
       vbd.poisoned = true;
-      vbd.stats = { ...vbd.stats, errors: vbd.stats.errors + 1 };
+      vbd.stats = { ...vbd.stats, errors: (vbd.stats.errors ?? 0) + 1 };
       throw error;
     }
   }
   vbd.dirty.clear();
-  vbd.stats = { ...vbd.stats, flushes: vbd.stats.flushes + 1 };
+  vbd.stats = { ...vbd.stats, flushes: (vbd.stats.flushes ?? 0) + 1 };
 }

@@ -24,8 +24,9 @@ export type LinuxHostOptions = {
   readonly runFolder: string;
   /** XVD_STATE; what it stands on is part of the system. null where there is none. */
   readonly stateFolder?: string | null;
-  /** Device-mapper devices of xvd by UUID, left out of users(): the catalog tells of them. */
-  readonly isOurDm?: (uuid: string) => boolean;
+  /** How the UUIDs of device-mapper devices of our VBDs begin, left out of users() and settle(): the catalog tells of them, and their
+   *  data path fences them. Those of another catalog are users like any other. */
+  readonly ownDmPrefix?: () => Promise<string>;
   /** Budget of zero(), so that wiping leaves the device to its users; null = as fast as it goes. */
   readonly wipeBytesPerSecond?: number | null;
   readonly roots?: SysRoots;
@@ -35,7 +36,7 @@ export type LinuxHostOptions = {
 const REMEMBERED = 4096;
 
 export function openLinuxHost(options: LinuxHostOptions): Host {
-  const { programs, runFolder, stateFolder = null, isOurDm = (uuid) => uuid.startsWith('XVD-'), wipeBytesPerSecond = null, roots = realRoots } = options;
+  const { programs, runFolder, stateFolder = null, ownDmPrefix = async () => 'XVD-', wipeBytesPerSecond = null, roots = realRoots } = options;
   const source = (): LayerSource => ({ roots, programs, runFolder: realFolder(runFolder) });
   const files = new Set<string>();
   const nodes = new Set<string>();
@@ -51,14 +52,14 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
       remember(facts.path);
       return facts;
     },
-    users: () => readUsers({ ...source(), isOurDm, files, nodes, ownPid: process.pid }),
+    users: async () => readUsers({ ...source(), isOurDm: startsWith(await ownDmPrefix()), files, nodes, ownPid: process.pid }),
     verify: (device, fd) =>
       withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined, fd === undefined ? device.path : `/proc/self/fd/${fd}`),
     zero: (device, ranges, progress, signal) =>
       zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
-    settle: (device, ranges) => settleDevice(source(), device, ranges),
+    settle: async (device, ranges) => settleDevice({ ...source(), isOurDm: startsWith(await ownDmPrefix()) }, device, ranges),
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
@@ -66,6 +67,11 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     bootId: async () => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
   };
 }
+
+const startsWith =
+  (prefix: string) =>
+  (uuid: string): boolean =>
+    uuid.startsWith(prefix);
 
 function keepLast(known: Set<string>, value: string): void {
   known.delete(value);

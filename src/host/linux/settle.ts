@@ -23,7 +23,12 @@ const ROUNDS = 5;
 /** The largest piece of cache that may straddle the edge of a range. */
 const FOLIO_BYTES = 4 * MIB;
 
-export async function settleDevice(options: LayerSource, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
+export type SettleOptions = LayerSource & {
+  /** Device-mapper devices of VBDs: each is fenced by its own data path, and one of the same disk may be in use. */
+  readonly isOurDm: (uuid: string) => boolean;
+};
+
+export async function settleDevice(options: SettleOptions, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
   if (ranges.length === 0) return;
   await withDevice(options.roots, device, constants.O_RDONLY, async ({ handle, number }) => {
     const own = ranges.map(({ offsetBytes, lengthBytes }) => ({ offset: offsetBytes as number, length: lengthBytes as number }));
@@ -37,7 +42,7 @@ export async function settleDevice(options: LayerSource, device: PlanDevice, ran
 
 /** Nodes that show the same sectors: those that stand on the device come first, those that it stands on last. */
 async function placesAround(
-  { roots }: LayerSource,
+  { roots, isOurDm }: SettleOptions,
   layers: Layers,
   device: PlanDevice,
   number: string | null,
@@ -49,7 +54,7 @@ async function placesAround(
   const below: Place[] = [];
   for (const other of allBlockNumbers(roots)) {
     const node = layers.node(other);
-    if (node === null || other === number || node.sizeSectors === 0) continue;
+    if (node === null || other === number || node.sizeSectors === 0 || isOurDm(node.dm?.uuid ?? '')) continue;
     const places = shared(footprint, await footprintOfNode(layers, other), ranges);
     if (places.length > 0) (isBelow(footprint, other) ? below : above).push({ path: node.path, kind: 'block', ranges: places });
   }

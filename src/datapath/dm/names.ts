@@ -1,0 +1,22 @@
+// What a VBD's device-mapper device is called. Its UUID is the catalog's and the generation, so that no catalog reaps what is
+// another's; its name, for people, is the VBD's, with enough of the catalog to be the only one on the host.
+
+import type { Generation, VbdPlan } from '../../core/types.ts';
+
+export const uuidPrefix = (catalogId: string): string => `XVD-${catalogId}-`;
+export const uuidOf = (catalogId: string, generation: Generation): string => `${uuidPrefix(catalogId)}${generation}`;
+
+/** null: it is not of that catalog. */
+export function generationOf(uuid: string, catalogId: string): Generation | null {
+  const prefix = uuidPrefix(catalogId);
+  const rest = uuid.slice(prefix.length);
+  return uuid.startsWith(prefix) && /^[1-9]\d{0,15}$/.test(rest) ? Number(rest) : null;
+}
+
+/** `xvd-web01-xvda@17.1a2b3c4d`: every character is one that device-mapper takes as it is. */
+export const nameOf = ({ exportName }: Pick<VbdPlan, 'exportName'>, catalogId: string): string =>
+  `xvd-${exportName.replaceAll(/[^A-Za-z0-9._@-]/g, '-')}.${catalogId.slice(0, 8)}`;
+
+/** Whether a name in /dev/mapper is that of the generation, whatever its domain and target were. */
+export const isNameOf = (name: string, generation: Generation, catalogId: string): boolean =>
+  name.startsWith('xvd-') && name.endsWith(`@${generation}.${catalogId.slice(0, 8)}`);
