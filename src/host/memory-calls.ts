@@ -4,6 +4,8 @@ import { mapFailed } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
 import { openReadQueue } from './read-queue.ts';
 import type { ReadQueue } from './read-queue.ts';
+import { openThreadQueue, threadQueueBytes } from './thread-queue.ts';
+import type { ThreadQueue } from './thread-queue.ts';
 
 const PAGE_BYTES = 4096;
 const PROT_READ = 1;
@@ -21,6 +23,8 @@ export type MemoryCalls = {
   mapShared(fd: number, length: number): ArrayBuffer | null;
   /** Reads in flight, for direct I/O (x86-64 only; null elsewhere). */
   openReadQueue(slots: number, slotBytes: number): ReadQueue | null;
+  /** So many reads and writes in flight on threads; null where the C library has none. */
+  openThreadQueue(lanes: number): ThreadQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
   /** Where a buffer lies. */
@@ -73,6 +77,10 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
     openReadQueue(slots, slotBytes) {
       const at = process.arch === 'x64' ? anonymous(PAGE_BYTES + slots * slotBytes) : null;
       return at === null ? null : openReadQueue(libc, koffi, at, slots, slotBytes);
+    },
+    openThreadQueue(lanes) {
+      const at = anonymous(threadQueueBytes(lanes));
+      return at === null ? null : openThreadQueue(libc, koffi, { bytes: koffi.view(at, threadQueueBytes(lanes)), address: koffi.address(at) }, lanes);
     },
     alignedMemory(length) {
       const at = anonymous(length);

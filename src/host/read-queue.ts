@@ -10,6 +10,8 @@ const SYS_IO_SUBMIT = 209;
 /** Slots of aligned memory that the kernel fills. */
 export type ReadQueue = {
   readonly memory: Uint8Array;
+  /** Where it lies. */
+  readonly address: number;
   /** Begins to read into a slot; 0 or -errno. */
   begin(slot: number, fd: number, offset: number, length: number): number;
   /** Waits for at least one; calls back with each finished slot and the bytes it got (or -errno). */
@@ -29,6 +31,7 @@ export function openReadQueue(libc: Libc, koffi: Koffi, at: unknown, slots: numb
   words.setBigUint64(POINTER, base + BigInt(BLOCK), true);
   return {
     memory: new Uint8Array(koffi.view(at, 4096 + slots * slotBytes)).subarray(4096),
+    address: Number(base) + 4096,
     begin(slot, fd, offset, length) {
       // struct iocb: data, key and flags, opcode (0 = pread), priority, fd, buffer, bytes, offset.
       words.setBigUint64(BLOCK, BigInt(slot), true);

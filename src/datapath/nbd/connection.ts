@@ -8,7 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
-import { makeDirectReads, READ_SLOT_BYTES, READ_SLOTS } from './direct-reads.ts';
+import { LANES, makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
@@ -50,8 +50,8 @@ function main(folder: string): void {
   if (agreed === null) return;
   const { structured, contexts } = agreed.negotiated;
   const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
-  const queue = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(READ_SLOTS, READ_SLOT_BYTES) ?? null);
-  const ahead = queue === null ? null : makeDirectReads(queue, (offset, length) => io.placeOf(offset, length));
+  const reads = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
+  const ahead = reads === null ? null : makeDirectQueue(reads, syscalls?.openThreadQueue(LANES) ?? null, (offset, length) => io.placeOf(offset, length));
   // Direct I/O is best done in one piece, and a limited rate counts pieces as requests.
   const streamFrom = direct === null && plan.rate === undefined ? STREAM_FROM_BYTES : Infinity;
   serveRequests({ socket, io, ahead, streamFrom, page, served, structured, contexts }, agreed.rest);
@@ -93,12 +93,12 @@ function exportOf(plan: VbdPlan, minimumBytes: number, shared: boolean): Export 
 
 function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; rest: Uint8Array } | null {
   const handshake = startHandshake(exported);
-  const output = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
+  const sending = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
   const send = (data: Uint8Array): void => {
-    for (let done = 0; done < data.length; done += output.length) {
-      const part = data.subarray(done, done + output.length);
-      output.set(part, 0);
-      socket.write(output, 0, part.length);
+    for (let done = 0; done < data.length; done += sending.length) {
+      const part = data.subarray(done, done + sending.length);
+      sending.set(part, 0);
+      socket.write(sending, 0, part.length);
     }
   };
   send(handshake.greeting);

@@ -5,7 +5,7 @@ import { limits } from '../../base/limits.ts';
 import { STATUS_EXTENTS } from './block-status.ts';
 import { makeColdness } from './coldness.ts';
 import type { Coldness } from './coldness.ts';
-import type { DirectReads, FinishedRead } from './direct-reads.ts';
+import type { DirectQueue, Finished } from './direct-queue.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
@@ -19,13 +19,15 @@ const OUTPUT_BYTES = 512 * 1024;
 /** Answers leave at that size: the client works on them while we go on, and they are still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
 const SEND_BYTES = 32 * 1024;
 const HEADROOM = 64;
+/** Of the cookie inside a request. */
+const COOKIE_AT = 8;
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
 export type Session = {
   readonly socket: Socket;
   readonly io: VbdIo;
-  /** null = reads are waited for, one by one. */ readonly ahead: DirectReads | null;
+  /** null = requests are waited for, one by one. */ readonly ahead: DirectQueue | null;
   /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
   readonly page: SharedPage;
   readonly served: Served;
@@ -71,22 +73,32 @@ export function serveRequests(session: Session, rest: Uint8Array): void {
   }
 }
 
-/** Answers what has been read meanwhile, and takes in what has been asked meanwhile. */
-function collect(loop: Loop, ahead: DirectReads, step: 'leave' | number): void {
-  ahead.collect((read) => answerRead(loop, read));
+/** Takes in what has been asked meanwhile, or else answers what has been done meanwhile. */
+function collect(loop: Loop, ahead: DirectQueue, step: 'leave' | number): void {
+  if (step !== 'leave') {
+    if (loop.input.length - loop.at < step || loop.input.length - loop.end < LONG_REST_BYTES) compact(loop, step);
+    const count = loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
+    loop.end += count;
+    if (count > 0) return;
+  }
+  ahead.collect((one) => answerFinished(loop, one));
   send(loop);
-  if (step === 'leave') return;
-  compact(loop, step);
-  loop.end += loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
 }
 
-function answerRead(loop: Loop, { request, cookies, data, whole }: FinishedRead): void {
-  // A short or failed read is done again, waiting: the error is told as for any other.
-  if (!whole) return serveOrAnswer(loop, request, cookies, () => readWaiting(loop, request, cookies));
-  room(loop, request.length + HEADROOM);
-  const at = putReadHead(loop, request, cookies);
-  loop.filled = at + data.copy(loop.output, at);
-  counted(loop, request);
+function answerFinished(loop: Loop, { request, cookies, data, segment, whole }: Finished): void {
+  serveOrAnswer(loop, request, cookies, () => {
+    if (request.type === CMD.WRITE) {
+      if (whole) loop.page.mark(segment);
+      else loop.io.write(request.offset, data, 0, request.length);
+      written(loop, request);
+      return answerDone(loop, request, cookies);
+    }
+    if (!whole) return readWaiting(loop, request, cookies);
+    room(loop, request.length + HEADROOM);
+    const at = putReadHead(loop, request, cookies);
+    loop.filled = at + data.copy(loop.output, at);
+    counted(loop, request);
+  });
 }
 
 /** 'served', 'leave', or the bytes that the first unfinished request has in all. */
@@ -100,7 +112,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   if (payload > limits.nbdRequestBytes) return 'leave';
   if (payload > loop.streamFrom && waiting < REQUEST_BYTES + payload) return stream(loop, request);
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
-  if (!beginsAhead(loop, request, waiting)) serve(loop, request, loop.at + REQUEST_BYTES);
+  if (!beginsAhead(loop, request, waiting - payload)) serve(loop, request, loop.at + REQUEST_BYTES);
   loop.at += REQUEST_BYTES + payload;
   return 'served';
 }
@@ -127,13 +139,13 @@ function stream(loop: Loop, request: Request): 'served' | 'leave' {
   return 'served';
 }
 
-/** A read that is alone is soonest done by waiting for it. */
+/** What is alone is soonest done by waiting for it. `waiting`: bytes of input without its payload. */
 function beginsAhead(loop: Loop, request: Request, waiting: number): boolean {
   const { ahead } = loop;
-  if (ahead === null || request.type !== CMD.READ || refusalOf(request, loop.served) !== 0) return false;
-  if (ahead.inFlight() === 0 && waiting < 2 * REQUEST_BYTES) return false;
-  if (ahead.full()) ahead.collect((read) => answerRead(loop, read));
-  return ahead.begin(request, loop.input);
+  if (ahead === null || (request.type !== CMD.READ && request.type !== CMD.WRITE) || refusalOf(request, loop.served) !== 0) return false;
+  if (ahead.inFlight() === 0 && waiting <= REQUEST_BYTES) return false;
+  while (ahead.mustWait(request)) ahead.collect((one) => answerFinished(loop, one));
+  return ahead.begin(request, loop.input, request.cookieAt - COOKIE_AT + REQUEST_BYTES);
 }
 
 /** Waits for more input; false at its end. */

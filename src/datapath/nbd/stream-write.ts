@@ -20,12 +20,12 @@ export type Outcome = {
   readonly at: number;
   readonly end: number;
   /** Of the first part that could not be written; what follows it is read, not written. */
-  readonly error: unknown;
+  readonly error: Error | null;
 };
 
 /** The payload begins at input[at]; null when the client left before its end. */
 export function streamWrite(socket: Socket, io: VbdIo, input: Buffer, at: number, end: number, { offset, length, wanted }: LongWrite): Outcome | null {
-  let error: unknown = null;
+  let error: Error | null = null;
   let failed = !wanted;
   for (let done = 0; ;) {
     const here = Math.min(end - at, length - done);
@@ -37,7 +37,7 @@ export function streamWrite(socket: Socket, io: VbdIo, input: Buffer, at: number
         io.write(offset + done, input, at, part);
       } catch (reason) {
         failed = true;
-        error = reason;
+        error = reason instanceof Error ? reason : new Error(String(reason));
       }
     }
     done += Math.max(0, part);

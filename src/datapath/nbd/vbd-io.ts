@@ -11,7 +11,7 @@ import { makeDeviceIo } from './device-io.ts';
 import { flushVbd } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
-import type { Place } from './direct-reads.ts';
+import type { Place } from './direct-queue.ts';
 import type { Staging } from './staging.ts';
 
 export type VbdIo = {
@@ -22,7 +22,7 @@ export type VbdIo = {
   zero(offset: number, length: number, how: { readonly mayPunch: boolean; readonly fastOnly: boolean }): boolean;
   /** Durable on every device: all that any connection of the VBD had written when it was called. */
   flush(): void;
-  /** For reads that this process does not wait for. */
+  /** For requests that this process does not wait for. */
   placeOf(offset: number, length: number): Place;
   /** A read of the range will come: whatever can begin now begins. */
   expect(offset: number, length: number): void;
@@ -96,7 +96,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       const segment = plan.segments[index];
       const inside = offset - (map.starts[index] ?? 0);
       if (segment === undefined || inside + length > segment.lengthBytes) return null;
-      return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + inside };
+      return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + inside, segment: index };
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
     flush: () => flushVbd({ plan, fdOf, syscalls, page, poison }),
