@@ -9,7 +9,7 @@
 
 import type { ClockReading } from '../base/clock.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
-import type { DeviceId, Disk, DiskId, Generation, PoolDevice, Run, Vbd, VbdState, XvdEvent } from '../core/types.ts';
+import type { DeviceId, Disk, DiskId, Generation, Intent, PoolDevice, Run, Vbd, VbdState, XvdEvent } from '../core/types.ts';
 
 /** The run of unowned space, or a run at the tail of an expired disk. */
 export type FreeRun = Run & { readonly extentBytes: Bytes; readonly bytes: Bytes };
@@ -101,6 +101,8 @@ export interface CatalogReader {
   /** null also when it is detached: its row is gone by then, its number is never used again. */
   vbd(generation: Generation): Promise<Vbd | null>;
   workers(diskId?: DiskId): Promise<readonly ExtentWorker[]>;
+  /** In the order in which they were first put. */
+  intents(): Promise<readonly Intent[]>;
 
   /** Ascending; of the last limits.events. */
   events(afterId: number, limit: number): Promise<readonly XvdEvent[]>;
@@ -142,6 +144,9 @@ export interface CatalogWriter extends CatalogReader {
   addWorker(worker: Omit<ExtentWorker, 'id'>): Promise<ExtentWorker>;
   /** May be said twice. */
   removeWorker(id: number): Promise<void>;
+  /** In the place of that of the same kind and key, or behind all others. */
+  putIntent(intent: Intent): Promise<void>;
+  removeIntent(kind: Intent['kind'], key: string): Promise<void>;
 
   addEvent(event: Omit<XvdEvent, 'id'>): Promise<XvdEvent>;
 

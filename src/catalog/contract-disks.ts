@@ -187,6 +187,20 @@ export function reach(check: Check): void {
     assert.equal(await next(), 1);
   });
 
+  check('intents keep the order of their first coming; one of the same kind and key takes its place', async (catalog) => {
+    const start = (key: string, bootId: string, problem: string | null = null) => ({ kind: 'starting', key, bootId, problem, value: { hypervisor: 'qemu' } }) as const;
+    const again = { kind: 'attach', key: '0 51712', bootId: 'a', problem: null, value: { vbd: { ...vbd(), generation: 1 }, identity: null } } as const;
+    await catalog.write(async (writer) => {
+      await writer.putIntent(start('web', 'a'));
+      await writer.putIntent(again);
+      await writer.putIntent(start('web', 'b', 'no such disk'));
+      await writer.removeIntent('starting', '0 51712');
+    });
+    assert.deepEqual(await catalog.read((reader) => reader.intents()), [start('web', 'b', 'no such disk'), again]);
+    for (let time = 0; time < 2; time += 1) await catalog.write((writer) => writer.removeIntent('starting', 'web'));
+    assert.deepEqual(await catalog.read((reader) => reader.intents()), [again]);
+  });
+
   check('workers are kept by disk', async (catalog) => {
     await catalog.write(async (writer) => {
       await writer.addDisk(disk());

@@ -191,3 +191,18 @@ export type DomainDescription = {
   readonly onExit?: 'stop' | 'restart';
   readonly disks: readonly { readonly source: string; readonly target: string; readonly mode: VbdMode }[];
 };
+
+/** What xvd has promised for later: to attach or start something again after a reboot of the host; or to undo a start of a domain,
+ *  if it was cut off. */
+export type Intent = {
+  /** An attach bears `DOMAIN VDEV`, the others the name of the domain. */
+  readonly key: string;
+  /** The boot in which it was dealt with: in another one it is due again. */
+  readonly bootId: string;
+  /** Why it could not be done, else null. */
+  readonly problem: string | null;
+} & (
+  | { readonly kind: 'attach'; readonly value: { readonly vbd: Vbd; /** Of a physical device: it may have another name by then. */ readonly identity: DeviceIdentity | null } }
+  | { readonly kind: 'autostart'; readonly value: { readonly description: DomainDescription } }
+  | { readonly kind: 'starting'; readonly value: { readonly hypervisor: 'qemu' | 'xen' } }
+);

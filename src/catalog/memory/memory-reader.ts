@@ -28,6 +28,7 @@ export function memoryReader(state: () => State, eventsKept: number): CatalogRea
       ),
     vbd: async (generation) => state().vbds.get(generation) ?? null,
     workers: async (diskId) => [...state().workers.values()].filter((worker) => diskId === undefined || worker.diskId === diskId),
+    intents: async () => [...state().intents.values()],
     events: async (afterId, limit) => {
       const { events, next } = state();
       return events.filter((event) => event.id > afterId && event.id >= next.event - eventsKept).slice(0, limit);

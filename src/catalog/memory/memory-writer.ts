@@ -143,7 +143,7 @@ function joined(free: readonly Run[]): Run[] {
   return result;
 }
 
-type UserWriter = Pick<CatalogWriter, 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker'>;
+type UserWriter = Pick<CatalogWriter, 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'putIntent' | 'removeIntent'>;
 
 const userWriter = (state: () => State): UserWriter => ({
   addVbd: async (added) => {
@@ -167,6 +167,8 @@ const userWriter = (state: () => State): UserWriter => ({
     return worker;
   },
   removeWorker: async (id) => void state().workers.delete(id),
+  putIntent: async (intent) => void state().intents.set(`${intent.kind} ${intent.key}`, intent),
+  removeIntent: async (kind, key) => void state().intents.delete(`${kind} ${key}`),
 });
 
 function updateVbd(state: State, vbd: Vbd): void {

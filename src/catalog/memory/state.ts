@@ -3,7 +3,7 @@
 
 import type { ClockReading } from '../../base/clock.ts';
 import type { WallMs } from '../../base/units.ts';
-import type { DeviceId, Disk, DiskId, Generation, PoolDevice, Run, Vbd, XvdEvent } from '../../core/types.ts';
+import type { DeviceId, Disk, DiskId, Generation, Intent, PoolDevice, Run, Vbd, XvdEvent } from '../../core/types.ts';
 import type { ExtentWorker, HistoryEntry } from '../catalog.ts';
 
 export type State = {
@@ -20,6 +20,8 @@ export type State = {
   readonly bad: Map<DeviceId, readonly Run[]>;
   readonly vbds: Map<Generation, Vbd>;
   readonly workers: Map<number, ExtentWorker>;
+  /** By kind and key. */
+  readonly intents: Map<string, Intent>;
   readonly events: XvdEvent[];
   readonly history: HistoryEntry[];
 };
@@ -36,6 +38,7 @@ export const emptyState = (catalogId: string): State => ({
   bad: new Map(),
   vbds: new Map(),
   workers: new Map(),
+  intents: new Map(),
   events: [],
   history: [],
 });
@@ -52,6 +55,7 @@ export const copyState = (state: State): State => ({
   bad: new Map(state.bad),
   vbds: new Map(state.vbds),
   workers: new Map(state.workers),
+  intents: new Map(state.intents),
   events: [...state.events],
   history: [...state.history],
 });

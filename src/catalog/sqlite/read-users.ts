@@ -3,10 +3,10 @@
 import { wallMs } from '../../base/units.ts';
 import type { CatalogReader } from '../catalog.ts';
 import { historyOf } from './history.ts';
-import { eventOf, vbdOf, workerOf } from './rows.ts';
+import { eventOf, intentOf, vbdOf, workerOf } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
-type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'highest' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'events' | 'history'>;
+type UserReader = Pick<CatalogReader, 'catalogId' | 'commitNumber' | 'highest' | 'lastClock' | 'vbds' | 'vbd' | 'workers' | 'intents' | 'events' | 'history'>;
 
 export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   catalogId: async () => (tx.sql, tx.meta.catalog_id),
@@ -27,6 +27,7 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
     (diskId === undefined ? tx.sql.all('SELECT * FROM worker ORDER BY id') : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId)).map(
       workerOf,
     ),
+  intents: async () => tx.sql.all('SELECT * FROM intent ORDER BY id').map(intentOf),
   events: async (afterId, limit) => {
     // Older rows may still be there: they are deleted many at a time.
     const oldest = tx.meta.next_event - eventsKept;

@@ -3,7 +3,7 @@
 
 import { XvdError } from '../../base/error.ts';
 import { bytes, extents, sectors, wallMs } from '../../base/units.ts';
-import type { Disk, PoolDevice, Run, Source, Vbd, XvdEvent } from '../../core/types.ts';
+import type { Disk, Intent, PoolDevice, Run, Source, Vbd, XvdEvent } from '../../core/types.ts';
 import type { ExtentWorker, FreeRun } from '../catalog.ts';
 
 export type Value = string | number | null;
@@ -179,6 +179,17 @@ export const workerColumns = (worker: ExtentWorker): Columns => ({
   start_ticks: worker.startTicks,
   pipe: worker.pipe,
 });
+
+export const intentOf = (row: Row): Intent =>
+  ({
+    kind: text(row, 'kind'),
+    key: text(row, 'key'),
+    bootId: text(row, 'boot_id'),
+    problem: row['problem'] === null ? null : text(row, 'problem'),
+    value: json(row, 'value'),
+  }) as Intent;
+
+export const intentColumns = ({ kind, key, bootId, problem, value }: Intent): Columns => ({ kind, key, boot_id: bootId, problem, value: JSON.stringify(value) });
 
 export const eventOf = (row: Row): XvdEvent => ({
   id: num(row, 'id'),

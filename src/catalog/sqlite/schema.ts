@@ -4,7 +4,7 @@
 
 /** "xvd1" in ASCII. */
 export const APPLICATION_ID = 0x78766431;
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** Stands for "never" where expiries are compared. */
 export const NEVER_MS = Number.MAX_SAFE_INTEGER;
@@ -148,6 +148,17 @@ CREATE TABLE worker (
   pipe TEXT NOT NULL
 ) STRICT;
 CREATE INDEX worker_disk ON worker (disk_id);
+
+-- What is to be done after a reboot, or undone after a start that was cut off.
+CREATE TABLE intent (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('attach', 'autostart', 'starting')),
+  key TEXT NOT NULL,
+  boot_id TEXT NOT NULL,
+  problem TEXT,
+  value TEXT NOT NULL,
+  UNIQUE (kind, key)
+) STRICT;
 
 CREATE TABLE event (
   id INTEGER PRIMARY KEY,

@@ -99,10 +99,10 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
   await add(old, 'a');
   await old[Symbol.asyncDispose]();
   const schema = {
-    version: 3,
+    version: 4,
     migrations: [
-      { from: 2, sql: 'ALTER TABLE disk ADD COLUMN twice INTEGER' },
-      { from: 1, sql: 'ALTER TABLE disk ADD COLUMN once INTEGER' },
+      { from: 3, sql: 'ALTER TABLE disk ADD COLUMN twice INTEGER' },
+      { from: 2, sql: 'ALTER TABLE disk ADD COLUMN once INTEGER' },
     ],
   };
   const fresh = await open({ create: false, schema });
@@ -112,23 +112,35 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
   await assert.rejects(open(), hasCode('CATALOG_NEWER'));
   await fresh[Symbol.asyncDispose]();
 
-  const copy = `${file}.version-1-commit-1`;
-  assert.deepEqual((await readdir(folder)).toSorted(), [CATALOG_FILE, `${CATALOG_FILE}.version-1-commit-1`]);
+  const copy = `${file}.version-2-commit-1`;
+  assert.deepEqual((await readdir(folder)).toSorted(), [CATALOG_FILE, `${CATALOG_FILE}.version-2-commit-1`]);
   const database = new DatabaseSync(copy, { readOnly: true });
-  assert.deepEqual([database.prepare('SELECT name FROM disk').all().length, database.prepare('PRAGMA user_version').get()?.['user_version']], [1, 1]);
+  assert.deepEqual([database.prepare('SELECT name FROM disk').all().length, database.prepare('PRAGMA user_version').get()?.['user_version']], [1, 2]);
   database.close();
+});
+
+onDisk('a catalog of version 1 gets what came since', async ({ file, open }) => {
+  const old = await open();
+  await add(old, 'a');
+  await old[Symbol.asyncDispose]();
+  meddle(file, 'DROP TABLE intent; PRAGMA user_version = 1');
+  const fresh = await open();
+  await add(fresh, 'b');
+  assert.deepEqual(await names(fresh), ['a', 'b']);
+  assert.deepEqual(await fresh.read((reader) => reader.intents()), []);
+  await proved(fresh);
 });
 
 onDisk('a migration that fails leaves the old catalog as it was', async ({ file, open }) => {
   const old = await open();
   await add(old, 'a');
   await old[Symbol.asyncDispose]();
-  await assert.rejects(open({ schema: { version: 3, migrations: [{ from: 1, sql: 'DROP TABLE event' }] } }), hasCode('CATALOG_DAMAGED', /no way/));
-  await assert.rejects(open({ schema: { version: 2, migrations: [{ from: 1, sql: 'DROP TABLE event; SELECT nonsense' }] } }));
+  await assert.rejects(open({ schema: { version: 4, migrations: [{ from: 2, sql: 'DROP TABLE event' }] } }), hasCode('CATALOG_DAMAGED', /no way/));
+  await assert.rejects(open({ schema: { version: 3, migrations: [{ from: 2, sql: 'DROP TABLE event; SELECT nonsense' }] } }));
   const again = await open();
   assert.deepEqual(await names(again), ['a']);
   await proved(again);
-  assert.equal(existsSync(`${file}.version-1-commit-1`), true);
+  assert.equal(existsSync(`${file}.version-2-commit-1`), true);
 });
 
 onDisk('a file that is no database, or no catalog, is said to be damaged and left alone', async ({ folder, file, open }) => {

@@ -5,12 +5,12 @@ import { invariant } from '../../base/invariant.ts';
 import type { DiskId, Vbd } from '../../core/types.ts';
 import type { CatalogWriter } from '../catalog.ts';
 import { forgetHistory } from './history.ts';
-import { eventColumns, vbdColumns, vbdOf, workerColumns } from './rows.ts';
+import { eventColumns, intentColumns, vbdColumns, vbdOf, workerColumns } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
 type UserWriter = Pick<
   CatalogWriter,
-  'storeClock' | 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'addEvent' | 'raiseNumbers' | 'setCatalogId'
+  'storeClock' | 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'putIntent' | 'removeIntent' | 'addEvent' | 'raiseNumbers' | 'setCatalogId'
 >;
 
 /** Old events are deleted so many at a time: one page of the file each time, not one for every event. */
@@ -53,6 +53,13 @@ export const writeUsers = (tx: Transaction, eventsKept: number): UserWriter => (
     tx.sql.run('DELETE FROM worker WHERE id = ?', id);
     reach(tx, Number(row['disk_id']), -1);
   },
+  putIntent: async (intent) => {
+    const columns = intentColumns(intent);
+    const row = tx.sql.get('SELECT * FROM intent WHERE kind = ? AND key = ?', intent.kind, intent.key);
+    if (row === undefined) tx.sql.insert('intent', columns);
+    else tx.sql.update('intent', 'id', row, { id: row['id'] ?? null, ...columns });
+  },
+  removeIntent: async (kind, key) => void tx.sql.run('DELETE FROM intent WHERE kind = ? AND key = ?', kind, key),
   addEvent: async (added) => {
     const event = { ...added, id: tx.meta.next_event };
     tx.sql.insert('event', eventColumns(event));

@@ -1,6 +1,20 @@
 // How a catalog of an older version becomes one of the next: an ordered list, applied in one transaction with a backup beside.
-// A step, once released, is never changed. Version 1 is the first, so there is none yet.
+// A step, once released, is never changed.
 
 export type Migration = { readonly from: number; readonly sql: string };
 
-export const migrations: readonly Migration[] = [];
+/** Written out, not shared with the schema of today, which goes on changing. */
+export const migrations: readonly Migration[] = [
+  {
+    from: 1,
+    sql: `CREATE TABLE intent (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('attach', 'autostart', 'starting')),
+  key TEXT NOT NULL,
+  boot_id TEXT NOT NULL,
+  problem TEXT,
+  value TEXT NOT NULL,
+  UNIQUE (kind, key)
+) STRICT;`,
+  },
+];
