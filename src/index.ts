@@ -4,6 +4,7 @@ export { XvdError } from './base/error.ts';
 export type { ErrorCode } from './base/error.ts';
 export type {
   AttachOptions,
+  AutostartInfo,
   Changed,
   CopyInfo,
   CopyProgress,

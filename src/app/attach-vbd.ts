@@ -1,11 +1,13 @@
 // Attach: intent (a row), action (serve, plug), outcome (the row says attached) — or all of it undone.
 
-import type { Endpoint, Vbd } from '../core/types.ts';
+import type { DeviceIdentity, Endpoint, Vbd } from '../core/types.ts';
 import { change } from './change.ts';
+import type { Change } from './change.ts';
 import { placeOf } from './domains.ts';
 import type { Place } from './domains.ts';
 import { undoAttach } from './end-vbd.ts';
 import { sourceName, vbdInfo } from './info.ts';
+import { attachIntent, attachKey, identityOf } from './intents.ts';
 import { DryRunAttach, reserveVbd } from './reserve-vbd.ts';
 import type { AttachOptions, Changed, VbdInfo, Warnings } from './shapes.ts';
 import type { System } from './system.ts';
@@ -26,10 +28,10 @@ export async function attachVbd(system: System, options: AttachOptions): Promise
 
 async function attach(system: System, options: AttachOptions, place: Place): Promise<VbdInfo & Changed & Warnings> {
   const reserved = await reserveVbd(system, options, place);
-  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: false, warnings: [] };
-  const { vbd, endpoint, warnings } = reserved;
+  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: await promise(system, reserved.already, options), warnings: [] };
+  const { vbd, endpoint, warnings, blockBytes } = reserved;
   try {
-    const plugged = await place.hypervisor?.plug(plugOf(vbd, endpoint));
+    const plugged = await place.hypervisor?.plug(plugOf(vbd, endpoint, blockBytes));
     const attached = await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
     return { ...vbdInfo(attached), changed: true, warnings };
   } catch (error) {
@@ -38,7 +40,19 @@ async function attach(system: System, options: AttachOptions, place: Place): Pro
   }
 }
 
-export const plugOf = (vbd: Vbd, endpoint: Endpoint) => ({
+/** What is attached already, and is to come back from now on. */
+async function promise(system: System, vbd: Vbd, { persist = false }: AttachOptions): Promise<boolean> {
+  if (!persist || vbd.persist) return false;
+  const kept = { ...vbd, persist: true };
+  const identity = await identityOf(system, kept);
+  await change(system, 'attach', async (tx) => {
+    await tx.writer.updateVbd(kept);
+    await tx.writer.putIntent(attachIntent(kept, identity));
+  });
+  return true;
+}
+
+export const plugOf = (vbd: Vbd, endpoint: Endpoint, blockBytes: 512 | 4096) => ({
   generation: vbd.generation,
   domain: vbd.domain,
   target: vbd.target,
@@ -49,9 +63,17 @@ export const plugOf = (vbd: Vbd, endpoint: Endpoint) => ({
     .replace(/[^A-Za-z0-9._-]/g, '-')
     .slice(0, 20),
   endpoint,
+  blockBytes,
 });
 
-export function confirm(system: System, vbd: Vbd, endpoint: Endpoint, devicePath: string | null): Promise<Vbd> {
+export async function confirm(system: System, vbd: Vbd, endpoint: Endpoint, devicePath: string | null): Promise<Vbd> {
+  const identity = await identityOf(system, vbd);
+  return change(system, 'attach', (tx) => confirmIn(tx, vbd, { endpoint, devicePath, identity }));
+}
+
+type Outcome = { readonly endpoint: Endpoint; readonly devicePath: string | null; readonly identity: DeviceIdentity | null };
+
+export async function confirmIn(tx: Change, vbd: Vbd, { endpoint, devicePath, identity }: Outcome): Promise<Vbd> {
   const uri = endpoint.kind === 'nbd' ? endpoint.uri : null;
   const attached: Vbd = {
     ...vbd,
@@ -59,9 +81,10 @@ export function confirm(system: System, vbd: Vbd, endpoint: Endpoint, devicePath
     uri,
     devicePath: devicePath ?? (endpoint.kind === 'block' && vbd.hypervisor === 'host' ? endpoint.path : null),
   };
-  return change(system, 'attach', async (tx) => {
-    await tx.writer.updateVbd(attached);
-    await tx.event('vbd.attached', exportNameOf(vbd), { source: sourceName(vbd.source), mode: vbd.mode });
-    return attached;
-  });
+  await tx.writer.updateVbd(attached);
+  // What is there now is what comes back: an older promise for that target is off.
+  if (attached.persist) await tx.writer.putIntent(attachIntent(attached, identity));
+  else await tx.writer.removeIntent('attach', attachKey(attached));
+  await tx.event('vbd.attached', exportNameOf(vbd), { source: sourceName(vbd.source), mode: vbd.mode });
+  return attached;
 }

@@ -7,6 +7,7 @@ import type { PoolDevice } from '../core/types.ts';
 import { change, look } from './change.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
+import { sourceName } from './info.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { judgeLabels } from './read-labels.ts';
 import { reapWorkers } from './reap-workers.ts';
@@ -34,6 +35,7 @@ export async function checkPool(system: CatalogSystem, options: CheckOptions = {
       ...(await checkPreparing(system, repair)),
       ...(await checkSuspect(system, repair)),
       ...(await checkVbds(system)),
+      ...(await checkIntents(system)),
     ],
   };
 }
@@ -160,4 +162,19 @@ async function checkVbds(system: CatalogSystem): Promise<ProblemInfo[]> {
     .map((vbd) =>
       problem('FENCE_UNPROVED', `${exportNameOf(vbd)} is revoked, but not proved gone: its extents stay reserved; the daemon tries again at its next start`),
     );
+}
+
+/** What should have come back after a reboot, and why it did not. */
+async function checkIntents(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const intents = await system.catalog.read((reader) => reader.intents());
+  return intents.flatMap((intent) => {
+    if (intent.problem === null) return [];
+    if (intent.kind === 'attach') {
+      const { domain, target, source } = intent.value.vbd;
+      const fix = `attach it, or \`xvd detach ${target} ${domain}\` to give it up`;
+      return [problem('VBD_NOT_ATTACHED', `${sourceName(source)} was to be attached to domain ${domain} as ${target} again: ${intent.problem}; ${fix}`)];
+    }
+    const fix = 'start it, or turn its autostart off';
+    return [problem('DOMAIN_NOT_STARTED', `domain ${intent.key} was to be started: ${intent.problem}; ${fix}`)];
+  });
 }

@@ -3,8 +3,10 @@
 import { XvdError } from '../base/error.ts';
 import { parseTarget } from '../core/target.ts';
 import type { Vbd } from '../core/types.ts';
+import { change } from './change.ts';
 import { endVbd, setState } from './end-vbd.ts';
 import { vbdInfo } from './info.ts';
+import { attachKey } from './intents.ts';
 import type { Changed, DetachOptions, VbdInfo, Warnings } from './shapes.ts';
 import type { System } from './system.ts';
 
@@ -14,15 +16,26 @@ export async function detachVbd(system: System, options: DetachOptions): Promise
   return system.queue(`domain:${domain}`, async () => {
     const { target, vdev } = parseTarget(options.target);
     const vbd = (await system.catalog.read((reader) => reader.vbds({ domain }))).find((row) => row.vdev === vdev);
-    if (vbd === undefined) throw new XvdError('VBD_NOT_FOUND', `domain ${domain} has no ${target}`);
+    if (vbd === undefined) return forget(system, domain, target, vdev);
     return { ...vbdInfo(await detach(system, vbd, options.force === true)), changed: true, warnings: [] };
+  });
+}
+
+/** What was to come back after a reboot and did not is not attached, and yet there is something to take away: the promise. */
+async function forget(system: System, domain: string, target: string, vdev: number): Promise<VbdInfo & Changed & Warnings> {
+  return change(system, 'detach', async (tx) => {
+    const intent = (await tx.writer.intents()).find((each) => each.kind === 'attach' && each.key === attachKey({ domain, vdev }));
+    if (intent?.kind !== 'attach') throw new XvdError('VBD_NOT_FOUND', `domain ${domain} has no ${target}`);
+    await tx.writer.removeIntent('attach', intent.key);
+    const warnings = ['it was not attached; it will not be after a reboot either'];
+    return { ...vbdInfo({ ...intent.value.vbd, state: 'detached' }), changed: true, warnings };
   });
 }
 
 async function detach(system: System, vbd: Vbd, force: boolean): Promise<Vbd> {
   await setState(system, vbd, 'detaching', 'detach');
   try {
-    return await endVbd(system, vbd, { force, cause: 'detach' });
+    return await endVbd(system, vbd, { force, cause: 'detach', forget: true });
   } catch (error) {
     if (error instanceof XvdError && error.code === 'VBD_BUSY') await setState(system, vbd, 'attached', 'detach refused');
     throw error;

@@ -5,10 +5,15 @@ import { XvdError } from '../base/error.ts';
 import type { Vbd, VbdPlan, VbdState } from '../core/types.ts';
 import { change } from './change.ts';
 import { dataPathOf, hypervisorOf } from './domains.ts';
+import { attachKey } from './intents.ts';
 import type { System } from './system.ts';
 import { exportNameOf, planOf, rangesByDevice } from './vbd-plan.ts';
 
-export type How = { readonly force: boolean; readonly cause: string };
+export type How = {
+  readonly force: boolean;
+  readonly cause: string;
+  /** It is not to come back after a reboot either. */ readonly forget?: boolean;
+};
 
 export async function endVbd(system: System, vbd: Vbd, how: How): Promise<Vbd> {
   const { generation, domain, target } = vbd;
@@ -22,6 +27,7 @@ export async function endVbd(system: System, vbd: Vbd, how: How): Promise<Vbd> {
   await fence(system, vbd);
   await change(system, how.cause, async (tx) => {
     await tx.writer.setVbdState(generation, 'detached');
+    if (how.forget === true) await tx.writer.removeIntent('attach', attachKey(vbd));
     await tx.event('vbd.detached', exportNameOf(vbd), { force: how.force });
   });
   return { ...vbd, state: 'detached' };

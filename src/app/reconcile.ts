@@ -1,27 +1,28 @@
 // At the start of the daemon: what a crash, a reboot or a kill left half-done is completed or undone, with an event.
 // First everything that runs is taken over, so that guests wait as short as possible.
 
-import type { Endpoint, Vbd } from '../core/types.ts';
-import { attachVbd, plugOf, confirm } from './attach-vbd.ts';
+import type { Vbd } from '../core/types.ts';
+import { attachDue, findMovedDevices } from './after-reboot.ts';
+import { plugOf, confirm } from './attach-vbd.ts';
 import { change } from './change.ts';
 import { dataPathOf, hypervisorOf } from './domains.ts';
 import { endVbd, messageOf } from './end-vbd.ts';
-import { sourceName } from './info.ts';
 import { reapWorkers } from './reap-workers.ts';
+import { undoStarts } from './start-domain.ts';
 import type { System } from './system.ts';
 import { exportNameOf, planOf } from './vbd-plan.ts';
 
 export async function reconcile(system: System): Promise<void> {
   const bootId = await system.host.bootId();
+  await findMovedDevices(system);
+  await undoStarts(system, bootId);
   const rows = await system.catalog.read((reader) => reader.vbds());
   await closeUnknown(system, rows);
   for (const vbd of rows) {
     await guarded(system, vbd, () => (vbd.bootId === bootId ? takeOver(system, vbd) : afterReboot(system, vbd)));
   }
   await reapWorkers(system);
-  for (const vbd of rows) {
-    if (vbd.bootId !== bootId && vbd.persist) await guarded(system, vbd, () => attachAgain(system, vbd));
-  }
+  await attachDue(system);
 }
 
 /** One VBD that can't be mended must not keep the others from being served. */
@@ -54,14 +55,16 @@ async function takeOver(system: System, vbd: Vbd): Promise<void> {
   }
   if (vbd.state === 'attached' && hypervisor?.name === 'host') {
     // This host never ends without its boot: what is not plugged was taken away by a crash, and is put back.
-    await plugBack(system, vbd, await dataPathOf(system, vbd.driver).open(await planOf(system, vbd)));
+    await plugBack(system, vbd);
     return;
   }
   await endVbd(system, vbd, { force: true, cause: 'daemon start' });
 }
 
-async function plugBack(system: System, vbd: Vbd, endpoint: Endpoint): Promise<void> {
-  const plugged = await hypervisorOf(system, vbd)?.plug(plugOf(vbd, endpoint));
+async function plugBack(system: System, vbd: Vbd): Promise<void> {
+  const plan = await planOf(system, vbd);
+  const endpoint = await dataPathOf(system, vbd.driver).open(plan);
+  const plugged = await hypervisorOf(system, vbd)?.plug(plugOf(vbd, endpoint, plan.blockBytes));
   await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
 }
 
@@ -72,10 +75,4 @@ async function afterReboot(system: System, vbd: Vbd): Promise<void> {
     await tx.writer.setVbdState(vbd.generation, 'detached');
     await tx.event('vbd.detached', exportNameOf(vbd), { reboot: true });
   });
-}
-
-async function attachAgain(system: System, vbd: Vbd): Promise<void> {
-  const { target, domain, mode, driver, cache, sharing, limit } = vbd;
-  const options = { source: sourceName(vbd.source), target, domain, mode, driver, cache, expert: sharing, persist: true };
-  await attachVbd(system, limit === null ? options : { ...options, limit });
 }

@@ -28,7 +28,13 @@ import { allowSharing } from './sharing-check.ts';
 import type { System } from './system.ts';
 import { exportNameOf, planOf, sizeOfPhysical } from './vbd-plan.ts';
 
-export type Reserved = { readonly vbd: Vbd; readonly endpoint: Endpoint; readonly warnings: readonly string[]; readonly use: SectorUser };
+export type Reserved = {
+  readonly vbd: Vbd;
+  readonly endpoint: Endpoint;
+  readonly blockBytes: 512 | 4096;
+  readonly warnings: readonly string[];
+  readonly use: SectorUser;
+};
 /** The same source, target, domain and mode is attached already. */
 export type Attached = { readonly already: Vbd };
 
@@ -77,7 +83,8 @@ export async function reserveVbd(system: System, options: AttachOptions, place: 
   try {
     // What others can change is read again before the VBD becomes reachable.
     allowSharing(use, await outsideUsers(system), want.expert, want.places);
-    return { vbd, use, warnings, endpoint: await dataPathOf(system, vbd.driver).open(await planOf(system, vbd)) };
+    const plan = await planOf(system, vbd);
+    return { vbd, use, warnings, blockBytes: plan.blockBytes, endpoint: await dataPathOf(system, vbd.driver).open(plan) };
   } catch (error) {
     await undoAttach(system, vbd);
     throw error;

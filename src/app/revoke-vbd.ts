@@ -10,6 +10,6 @@ export async function revokeVbd(system: System, generation: Generation, cause: s
     const now = await system.catalog.read((reader) => reader.vbd(generation));
     if (now === null || now.state === 'detached') return;
     await setState(system, now, 'revoked', cause);
-    await endVbd(system, now, { force: true, cause });
+    await endVbd(system, now, { force: true, cause, forget: true });
   });
 }

@@ -150,3 +150,5 @@ export type CopyProgress = {
   doneBytes: number;
   readonly totalBytes: number;
 };
+/** Whether a domain starts after a reboot of the host. */
+export type AutostartInfo = { readonly name: string; readonly autostart: boolean };

@@ -5,7 +5,7 @@ import { XvdError } from '../base/error.ts';
 import { validateDescription } from '../core/domain-description.ts';
 import type { DomainDescription, ExpertLevel } from '../core/types.ts';
 import type { DomainFacts, Hypervisor } from '../hypervisor/hypervisor.ts';
-import { confirm, plugOf } from './attach-vbd.ts';
+import { confirmIn, plugOf } from './attach-vbd.ts';
 import { change } from './change.ts';
 import { hypervisorOf } from './domains.ts';
 import { endVbd, undoAttach } from './end-vbd.ts';
@@ -24,12 +24,15 @@ export async function startDomain(system: System, value: unknown, options: { rea
     for (const other of system.hypervisors) {
       if ((await other.find(description.name)) !== null) throw new XvdError('DOMAIN_EXISTS', `domain '${description.name}' runs already under ${other.name}`);
     }
+    const bootId = await system.host.bootId();
+    const starting = { kind: 'starting', key: description.name, bootId, problem: null, value: { hypervisor: hypervisor.name as 'qemu' | 'xen' } } as const;
+    await change(system, 'domain start', (tx) => tx.writer.putIntent(starting));
     const reserved: Reserved[] = [];
     try {
       for (const disk of description.disks) reserved.push(await reserve(system, hypervisor, description.name, disk, expert));
       const facts = await hypervisor.start(
         description,
-        reserved.map(({ vbd, endpoint }) => plugOf(vbd, endpoint)),
+        reserved.map(({ vbd, endpoint, blockBytes }) => plugOf(vbd, endpoint, blockBytes)),
       );
       return await tell(system, facts, reserved);
     } catch (error) {
@@ -68,15 +71,51 @@ async function reserve(
 }
 
 async function tell(system: System, facts: DomainFacts, reserved: readonly Reserved[]): Promise<DomainInfo & Warnings> {
-  const vbds = [];
-  for (const { vbd, endpoint } of reserved) vbds.push(vbdInfo(await confirm(system, vbd, endpoint, null)));
-  await change(system, 'domain start', (tx) => tx.event('domain.started', facts.name, { hypervisor: facts.hypervisor, id: facts.id }));
+  // All of it at once: a crash finds a domain that is whole, or one that is to be undone.
+  const vbds = await change(system, 'domain start', async (tx) => {
+    const attached = [];
+    for (const { vbd, endpoint } of reserved) attached.push(vbdInfo(await confirmIn(tx, vbd, { endpoint, devicePath: null, identity: null })));
+    await tx.writer.removeIntent('starting', facts.name);
+    const promised = (await tx.writer.intents()).find(({ kind, key }) => kind === 'autostart' && key === facts.name);
+    if (promised !== undefined) await tx.writer.putIntent({ ...promised, problem: null });
+    await tx.event('domain.started', facts.name, { hypervisor: facts.hypervisor, id: facts.id });
+    return attached;
+  });
   return { name: facts.name, id: facts.id, hypervisor: facts.hypervisor, state: facts.state, vbds, warnings: reserved.flatMap(({ warnings }) => warnings) };
 }
 
 async function undo(system: System, hypervisor: Hypervisor, name: string, reserved: readonly Reserved[]): Promise<void> {
-  if ((await hypervisor.find(name).catch(() => null)) !== null) await hypervisor.stop(name, { force: true }).catch(() => undefined);
+  const gone = await endHalfMade(hypervisor, name);
   for (const { vbd } of reserved) await undoAttach(system, vbd);
+  // One that does not end is tried again by the next daemon.
+  if (gone) await change(system, 'domain start failed', (tx) => tx.writer.removeIntent('starting', name));
+}
+
+async function endHalfMade(hypervisor: Hypervisor, name: string): Promise<boolean> {
+  try {
+    if ((await hypervisor.find(name)) !== null) await hypervisor.stop(name, { force: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** At the start of the daemon: a start that was cut off leaves no domain behind and nothing attached to one. */
+export async function undoStarts(system: System, bootId: string): Promise<void> {
+  for (const intent of await system.catalog.read((reader) => reader.intents())) {
+    if (intent.kind !== 'starting') continue;
+    const name = intent.key;
+    const hypervisor = system.hypervisors.find((each) => each.name === intent.value.hypervisor);
+    if (intent.bootId === bootId && hypervisor !== undefined) {
+      if (!(await endHalfMade(hypervisor, name))) continue;
+      const rows = (await system.catalog.read((reader) => reader.vbds({ domain: name }))).filter((vbd) => vbd.hypervisor === hypervisor.name);
+      for (const vbd of rows) await undoAttach(system, vbd);
+    }
+    await change(system, 'daemon start', async (tx) => {
+      await tx.writer.removeIntent('starting', name);
+      await tx.event('domain.undone', name, { reason: 'its start was cut off' });
+    });
+  }
 }
 
 /** Asks the guest to power off (or pulls the plug, with `force`), and ends its VBDs. */

@@ -188,7 +188,8 @@ export function reach(check: Check): void {
   });
 
   check('intents keep the order of their first coming; one of the same kind and key takes its place', async (catalog) => {
-    const start = (key: string, bootId: string, problem: string | null = null) => ({ kind: 'starting', key, bootId, problem, value: { hypervisor: 'qemu' } }) as const;
+    const start = (key: string, bootId: string, problem: string | null = null) =>
+      ({ kind: 'starting', key, bootId, problem, value: { hypervisor: 'qemu' } }) as const;
     const again = { kind: 'attach', key: '0 51712', bootId: 'a', problem: null, value: { vbd: { ...vbd(), generation: 1 }, identity: null } } as const;
     await catalog.write(async (writer) => {
       await writer.putIntent(start('web', 'a'));

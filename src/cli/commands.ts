@@ -175,6 +175,14 @@ FORMAT is ${writableFormats.join(', ')}; when it is not given, the name of the i
   },
   { name: 'domain list', summary: 'list domains', arguments: [], flags: {}, load: () => import('./commands/domain-list.ts') },
   {
+    name: 'domain autostart',
+    summary: 'start a domain after each reboot of the host',
+    details: 'The description is kept as it is now: after a change, give it again. With --off, FILE may be the name of the domain.',
+    arguments: [{ name: 'FILE', help: 'the description' }],
+    flags: { off: { kind: 'boolean', help: 'no more' } },
+    load: () => import('./commands/domain-autostart.ts'),
+  },
+  {
     name: 'domain console',
     summary: 'connect to the console of a domain (Ctrl-] leaves)',
     arguments: [{ name: 'NAME', help: 'the domain' }],

@@ -202,7 +202,10 @@ export type Intent = {
   /** Why it could not be done, else null. */
   readonly problem: string | null;
 } & (
-  | { readonly kind: 'attach'; readonly value: { readonly vbd: Vbd; /** Of a physical device: it may have another name by then. */ readonly identity: DeviceIdentity | null } }
+  | {
+      readonly kind: 'attach';
+      readonly value: { readonly vbd: Vbd; /** Of a physical device: it may have another name by then. */ readonly identity: DeviceIdentity | null };
+    }
   | { readonly kind: 'autostart'; readonly value: { readonly description: DomainDescription } }
   | { readonly kind: 'starting'; readonly value: { readonly hypervisor: 'qemu' | 'xen' } }
 );

@@ -9,6 +9,7 @@ import { getRequestListener } from '@hono/node-server';
 import { pino } from 'pino';
 import { apiSocket } from '../api/client.ts';
 import { makeApi } from '../api/server.ts';
+import { startDue } from '../app/after-reboot.ts';
 import { daemonEnds, stopCopies } from '../app/copies.ts';
 import { reconcile } from '../app/reconcile.ts';
 import { endDomain } from '../app/start-domain.ts';
@@ -18,6 +19,7 @@ import { openSyscalls } from '../host/syscalls.ts';
 import type { Settings } from './settings.ts';
 import { watchCatalog } from './catalog-watch.ts';
 import { composeSystem } from './compose.ts';
+import { tellServiceManager } from './service-manager.ts';
 import type { Log } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
 import { keepLabelsUntil } from './label-keeper.ts';
@@ -53,6 +55,10 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(() => keeper);
   const labels = keepLabelsUntil(system, watch, ended.signal, log);
   running.defer(() => labels);
+  // Behind the API: who waits for the daemon waits for what is attached, not for guests.
+  const started = startDue(system, settings.expert).catch((error: unknown) => log('domains.not-started', { reason: (error as Error).message }));
+  running.defer(() => started);
+  await tellServiceManager(log);
   ready({ socket: apiSocket(settings.runFolder), catalogId });
   log('daemon.ready', { socket: apiSocket(settings.runFolder), catalogId, pid: process.pid });
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));

@@ -24,6 +24,7 @@ const packages = {
   setpriv: 'util-linux',
   sfdisk: 'fdisk',
   sqlite: 'sqlite',
+  'systemd-notify': 'systemd',
   umount: 'mount',
   xl: 'xen-utils',
   'xenstore-ls': 'xenstore-utils',

@@ -11,6 +11,7 @@ import type {
   Changed,
   CreateOptions,
   DeleteOptions,
+  AutostartInfo,
   DetachOptions,
   DeviceInfo,
   DiskInfo,
@@ -62,6 +63,9 @@ export interface Xvd extends Mending, Copying, AsyncDisposable {
   events(options?: { readonly afterId?: number; readonly limit?: number }): Promise<EventInfo[]>;
   /** Every problem found; with `repair`, what needs no guess is mended. */
   checkPool(options?: CheckOptions): Promise<{ problems: ProblemInfo[] }>;
+  /** The domain starts with the first daemon of each boot of the host. */
+  autostartDomain(description: DomainDescription): Promise<AutostartInfo & Changed>;
+  stopAutostart(name: string): Promise<AutostartInfo & Changed>;
   /** A consistent copy of the catalog, while others write. */
   backupCatalog(options: { readonly file: string }): Promise<{ file: string; changed: true }>;
   /** Needs the daemon. SHARING_REFUSED, TARGET_TAKEN, DOMAIN_NOT_FOUND, DAEMON_NOT_RUNNING. */
@@ -109,6 +113,8 @@ type OnCatalog = Pick<
   | 'events'
   | 'checkPool'
   | 'backupCatalog'
+  | 'autostartDomain'
+  | 'stopAutostart'
 >;
 
 function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
@@ -145,6 +151,8 @@ function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
     checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system.unguarded, options),
+    autostartDomain: async (description) => (await import('../app/autostart-domain.ts')).autostartDomain(system, description),
+    stopAutostart: async (name) => (await import('../app/autostart-domain.ts')).stopAutostart(system, name),
     backupCatalog: async (options) => (await import('../app/backup-catalog.ts')).backupCatalog(system, options),
   };
 }

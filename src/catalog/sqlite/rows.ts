@@ -189,7 +189,13 @@ export const intentOf = (row: Row): Intent =>
     value: json(row, 'value'),
   }) as Intent;
 
-export const intentColumns = ({ kind, key, bootId, problem, value }: Intent): Columns => ({ kind, key, boot_id: bootId, problem, value: JSON.stringify(value) });
+export const intentColumns = ({ kind, key, bootId, problem, value }: Intent): Columns => ({
+  kind,
+  key,
+  boot_id: bootId,
+  problem,
+  value: JSON.stringify(value),
+});
 
 export const eventOf = (row: Row): XvdEvent => ({
   id: num(row, 'id'),

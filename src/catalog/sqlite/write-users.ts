@@ -10,7 +10,17 @@ import type { Transaction } from './transaction.ts';
 
 type UserWriter = Pick<
   CatalogWriter,
-  'storeClock' | 'addVbd' | 'updateVbd' | 'setVbdState' | 'addWorker' | 'removeWorker' | 'putIntent' | 'removeIntent' | 'addEvent' | 'raiseNumbers' | 'setCatalogId'
+  | 'storeClock'
+  | 'addVbd'
+  | 'updateVbd'
+  | 'setVbdState'
+  | 'addWorker'
+  | 'removeWorker'
+  | 'putIntent'
+  | 'removeIntent'
+  | 'addEvent'
+  | 'raiseNumbers'
+  | 'setCatalogId'
 >;
 
 /** Old events are deleted so many at a time: one page of the file each time, not one for every event. */
