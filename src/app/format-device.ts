@@ -11,6 +11,7 @@ import { requireName } from '../core/name.ts';
 import { formatSize } from '../core/size.ts';
 import type { PlanDevice, PoolDevice } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
+import { claimDevice } from './claim-device.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
 import { deviceInfo } from './info.ts';
@@ -28,6 +29,8 @@ type NewDevice = Omit<PoolDevice, 'id'>;
 export async function formatDevice(system: CatalogSystem, options: FormatOptions): Promise<DeviceInfo & Changed & Warnings> {
   const pool = requireName(options.pool ?? 'default', 'pool');
   const facts = await system.host.inspect(options.device);
+  await using claim = await claimDevice(system, facts);
+  void claim;
   // Also makes the catalog: its identity goes on the labels.
   const { catalogId, devices, vbds } = await change(system, 'format', async ({ writer }) => ({
     catalogId: await writer.catalogId(),
@@ -126,6 +129,8 @@ async function infoOf(system: CatalogSystem, device: PoolDevice): Promise<Device
 /** Takes a device that no disk needs out of its pool and wipes its labels; expired disks lose what they had on it. */
 export async function unformatDevice(system: CatalogSystem, options: { readonly device: string }): Promise<{ device: string } & Changed & Warnings> {
   const facts = await system.host.inspect(options.device);
+  await using claim = await claimDevice(system, facts);
+  void claim;
   const { devices, catalogId } = await system.catalog.read(async (reader) => ({ devices: await reader.devices(), catalogId: await reader.catalogId() }));
   const device = await findInPool(system, facts, devices, catalogId);
   if (device === null) throw new XvdError('DEVICE_NOT_FOUND', `${facts.path} is not in the pool`);
@@ -142,23 +147,20 @@ export async function unformatDevice(system: CatalogSystem, options: { readonly 
 
 async function remove(tx: Change, device: PoolDevice): Promise<readonly string[]> {
   const { writer } = tx;
-  const users = new Map<number, number>();
-  for (const run of await writer.ownedRuns()) {
-    if (run.deviceId === device.id) users.set(run.diskId, (users.get(run.diskId) ?? 0) + run.count * device.extentBytes);
-  }
+  const users = new Set((await writer.ownedRuns()).filter((run) => run.deviceId === device.id).map(({ diskId }) => diskId));
+  const extentBytes = new Map((await writer.devices()).map((each) => [each.id, each.extentBytes]));
   const lost: string[] = [];
-  for (const [diskId, lostNow] of users) {
+  for (const diskId of users) {
     const disk = await writer.disk(diskId);
     if (disk === null) continue;
     const reached = (await writer.vbds({ diskId })).length > 0 || (await writer.workers(diskId)).length > 0;
     if (disk.expiresAt === null || disk.expiresAt > tx.trusted || reached) {
       throw new XvdError('DEVICE_BUSY', `vd:${diskId} has extents on ${device.path}`, { fix: 'Delete the disk and detach it first.' });
     }
-    await writer.setRuns(
-      diskId,
-      (await writer.runs(diskId)).filter((run) => run.deviceId !== device.id),
-    );
-    await writer.updateDisk({ ...disk, lostBytes: bytes(Math.min(disk.sizeBytes, disk.lostBytes + lostNow)) });
+    const kept = (await writer.runs(diskId)).filter((run) => run.deviceId !== device.id);
+    const left = kept.reduce((sum, run) => sum + run.count * (extentBytes.get(run.deviceId) ?? 0), 0);
+    await writer.setRuns(diskId, kept);
+    await writer.updateDisk({ ...disk, lostBytes: bytes(Math.max(disk.lostBytes, disk.sizeBytes - left)) });
     lost.push(`vd:${diskId}`);
   }
   await writer.removeDevice(device.id);

@@ -6,6 +6,7 @@ import { decodeLabel, LABEL_HEADER_BYTES } from '../core/label.ts';
 import { checkSharing } from '../core/sharing.ts';
 import type { DeviceIdentity, PoolDevice, SectorUser } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
+import { inspectIfThere, locateDevice } from './locate-device.ts';
 import type { CatalogSystem } from './system.ts';
 
 const sameIdentity = (one: DeviceIdentity, other: DeviceIdentity): boolean => JSON.stringify(one) === JSON.stringify(other);
@@ -25,7 +26,7 @@ export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devi
   const found = labelled.find((device) => device.uuid === label.deviceUuid && device.sizeBytes === facts.sizeBytes) ?? null;
   if (found === null || found.path === facts.path) return found;
   // The same label under another path: the device was moved, or this is a drive around it (or a copy): ranges decide.
-  const there = await system.host.inspect(found.path).catch(() => null);
+  const there = await inspectIfThere(system, found.path);
   return there === null || overlaps(facts, there) ? found : null;
 }
 
@@ -33,7 +34,7 @@ export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devi
 export async function poolUsers(system: CatalogSystem, devices: readonly PoolDevice[]): Promise<SectorUser[]> {
   const users: SectorUser[] = [];
   for (const device of devices) {
-    const facts = await system.host.inspect(device.path).catch(() => null);
+    const facts = await locateDevice(system, device);
     if (facts !== null) users.push({ kind: 'pool', name: device.path, mode: 'w', footprint: facts.footprint });
   }
   return users;
@@ -43,13 +44,13 @@ export async function poolUsers(system: CatalogSystem, devices: readonly PoolDev
 export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[], newUse: 'pool' | 'phy'): Promise<void> {
   const vbdUsers: SectorUser[] = [];
   for (const { devicePath, source } of await system.catalog.read((reader) => reader.vbds())) {
-    // What a new VBD shares with the source of another is for the sharing check to judge.
-    const path = devicePath ?? (newUse === 'pool' && source.kind === 'phy' ? source.path : null);
-    if (path === null) continue;
-    const there = await system.host.inspect(path).catch(() => null);
-    // A new VBD beside it on the same sectors is for the sharing check to judge; on the VBD's own node it is refused.
-    const own = newUse === 'phy' ? there?.footprint.own.slice(0, 1) : there?.footprint.own;
-    if (there !== null && own !== undefined) vbdUsers.push({ kind: 'vbd', name: path, mode: 'w', footprint: { ...there.footprint, own } });
+    // Its own node, and what it is made of; a new VBD beside it on the same sectors is for the sharing check to judge.
+    for (const path of [devicePath, newUse === 'pool' && source.kind === 'phy' ? source.path : null]) {
+      const there = path === null ? null : await inspectIfThere(system, path);
+      if (there === null) continue;
+      const own = newUse === 'phy' ? there.footprint.own.slice(0, 1) : there.footprint.own;
+      vbdUsers.push({ kind: 'vbd', name: there.path, mode: 'w', footprint: { ...there.footprint, own } });
+    }
   }
   const use: SectorUser = { kind: 'pool', name: facts.path, mode: 'w', footprint: facts.footprint };
   const { conflicts } = checkSharing(use, [...(await poolUsers(system, devices)), ...vbdUsers]);

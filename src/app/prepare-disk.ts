@@ -27,12 +27,17 @@ export async function prepareDisk(system: CatalogSystem, diskId: number, work: W
   const alive = await system.host.holdAlive(pipe);
   try {
     const first = await begin(system, diskId, { pipe, pid: alive.pid, startTicks: alive.startTicks });
-    if (first === null) return;
-    await wipeUntilWhole(system, first, work);
+    if (first !== null) await wipeUntilWhole(system, first, work);
   } finally {
     await alive[Symbol.asyncDispose]();
-    await system.host.forgetAlive(pipe);
+    await forgetUnused(system, diskId, pipe);
   }
+}
+
+/** A worker whose row could not be removed is proved gone by its pipe, so that one stays. */
+async function forgetUnused(system: CatalogSystem, diskId: number, pipe: string): Promise<void> {
+  const workers = await system.catalog.read((reader) => reader.workers(diskId));
+  if (!workers.some((worker) => worker.pipe === pipe)) await system.host.forgetAlive(pipe);
 }
 
 async function wipeUntilWhole(system: CatalogSystem, first: Task, work: Work): Promise<void> {

@@ -13,6 +13,7 @@ import type { CacheMode, Driver, Endpoint, ExpertLevel, Footprint, SectorUser, S
 import { parseUname } from '../core/uname.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
+import { claimDevice } from './claim-device.ts';
 import { hostBlockBytes } from './device-safety.ts';
 import { dataPathOf, pickDriver } from './domains.ts';
 import type { Place } from './domains.ts';
@@ -96,6 +97,8 @@ class LookedTooEarly extends Error {}
 
 async function recordFresh(system: System, options: AttachOptions, place: Place): Promise<{ want: Want; recorded: Recorded | Attached }> {
   for (let tries = 1; ; tries += 1) {
+    await using claim = await claimSource(system, options.source);
+    void claim;
     const want = await gather(system, options, place);
     try {
       return { want, recorded: await change(system, 'attach', (tx) => record(tx, want)) };
@@ -104,6 +107,12 @@ async function recordFresh(system: System, options: AttachOptions, place: Place)
       if (tries >= limits.attachTries) throw new XvdError('CATALOG_LOCKED', 'the pool keeps changing while this attach looks at it');
     }
   }
+}
+
+/** A device that is being formatted is not attached meanwhile, nor the other way round. */
+async function claimSource(system: System, source: string): Promise<AsyncDisposable | null> {
+  const parsed = parseUname(source);
+  return parsed.kind === 'phy' ? claimDevice(system, await system.host.inspect(parsed.path)) : null;
 }
 
 async function gather(system: System, options: AttachOptions, place: Place): Promise<Want> {

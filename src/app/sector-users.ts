@@ -6,6 +6,7 @@ import { extentList } from '../core/mapping.ts';
 import type { DeviceId, Disk, Footprint, PoolDevice, Run, SectorRange, SectorUser, Vbd } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
 import { sourceName } from './info.ts';
+import { inspectIfThere, locateDevice } from './locate-device.ts';
 import type { CatalogSystem } from './system.ts';
 
 /** What the host tells of devices, looked up once for a check. */
@@ -15,11 +16,11 @@ export async function lookUpPlaces(system: CatalogSystem, devices: readonly Pool
   const byDevice = new Map<DeviceId, DeviceFacts>();
   const byPath = new Map<string, DeviceFacts>();
   for (const device of devices) {
-    const facts = await system.host.inspect(device.path).catch(() => null);
+    const facts = await locateDevice(system, device);
     if (facts !== null) byDevice.set(device.id, facts);
   }
   for (const path of paths) {
-    const facts = await system.host.inspect(path).catch(() => null);
+    const facts = await inspectIfThere(system, path);
     if (facts !== null) byPath.set(path, facts);
   }
   return { byDevice, byPath };

@@ -36,6 +36,8 @@ export const limits = {
   vbds: 4096,
   /** How long a writer waits for other writers of the catalog before CATALOG_LOCKED. */
   catalogLockMs: 5_000,
+  /** How long a command waits for another that formats or attaches the same sectors. */
+  claimMs: 5_000,
   /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
   fenceMs: 10_000,
   programMs: 30_000,

@@ -95,6 +95,7 @@ function lazyHost(open: () => Promise<Host>): Host {
     readBytes: async (device, range) => (await host()).readBytes(device, range),
     writeBytes: async (device, offset, data) => (await host()).writeBytes(device, offset, data),
     settle: async (device, ranges) => (await host()).settle(device, ranges),
+    claim: async (spaces) => (await host()).claim(spaces),
     holdAlive: async (pipe) => (await host()).holdAlive(pipe),
     aliveIsGone: async (pipe) => (await host()).aliveIsGone(pipe),
     forgetAlive: async (pipe) => (await host()).forgetAlive(pipe),

@@ -111,6 +111,20 @@ export function hostContract(name: string, open: () => Promise<HostUnderTest>): 
     await under.host.settle(device, [range(0, CONTRACT_DEVICE_BYTES)]);
   });
 
+  test(`${name}: a space that is claimed is busy until the claim ends, and no other is`, async () => {
+    await using under = await open();
+    const { host } = under;
+    {
+      await using first = await host.claim(['drive:1:0', 'drive:1:1', 'drive:1:0']);
+      void first;
+      await assert.rejects(host.claim(['drive:1:2', 'drive:1:1']), code('DEVICE_BUSY'));
+      await using other = await host.claim(['drive:1:2']);
+      void other;
+    }
+    await using again = await host.claim(['drive:1:1', 'drive:1:2']);
+    void again;
+  });
+
   test(`${name}: a pipe proves that its holder is gone, however it ended`, async () => {
     await using under = await open();
     const { host } = under;

@@ -51,6 +51,9 @@ export interface Host {
   /** Steps 2 and 3 of the fence: what was written in the ranges has reached the device, and no page cache of any node over
    *  them holds a page, proved by asking the kernel. FENCE_UNPROVED when it can't be. Waits for no neighbour's pages. */
   settle(device: PlanDevice, ranges: readonly ByteRange[]): Promise<void>;
+  /** These spaces are nobody else's to format, unformat or attach as `phy:` until disposed or the process ends, however it ends: whoever
+   *  asks for one of them meanwhile, in this process too, is DEVICE_BUSY after a short wait. Nothing else is kept from them. */
+  claim(spaces: readonly string[]): Promise<AsyncDisposable>;
   /** Makes this process provable: opens the write end of the pipe of that name in XVD_RUN (made when missing) until disposed or the
    *  process ends, however it ends. */
   holdAlive(pipe: string): Promise<AliveMark>;

@@ -1,196 +1,156 @@
-// Random histories of the whole product against a plain model of what each disk must read as. After every step I1 and I2
-// hold (spec, Invariants), and whatever a step answers is an answer of xvd, never a bug.
+// Random histories of the whole product: users, guests and time take steps, often two at once, while calls fail and processes
+// die or stop at any of their calls. After every step, and after every commit within one, I1 to I4 hold; at the end nothing is
+// left over. `XVD_SIM_STEPS=100000` makes it long; `XVD_SIM_SEED` repeats one.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { attachVbd } from '../../src/app/attach-vbd.ts';
-import { checkPool } from '../../src/app/check-pool.ts';
-import { createDisk } from '../../src/app/create-disk.ts';
-import { deleteDisk } from '../../src/app/delete-disk.ts';
-import { detachVbd } from '../../src/app/detach-vbd.ts';
-import { formatDevice } from '../../src/app/format-device.ts';
-import { keepLeases, leaseMemory } from '../../src/app/keep-leases.ts';
-import { listDevices } from '../../src/app/list-devices.ts';
-import { listDisks } from '../../src/app/list-disks.ts';
-import { reconcile } from '../../src/app/reconcile.ts';
-import { refreshDisk } from '../../src/app/refresh-disk.ts';
-import { restoreDisk } from '../../src/app/restore-disk.ts';
-import { showDisk } from '../../src/app/show-disk.ts';
-import { vbds } from '../../src/app/vbds.ts';
-import { XvdError } from '../../src/base/error.ts';
-import { MIB } from '../../src/base/units.ts';
-import { DEVICES, openWorld } from './world.ts';
-import type { World } from './world.ts';
+import type { Catalog } from '../../src/catalog/catalog.ts';
+import type { Mutant } from './chaos-world.ts';
+import { seededChance } from './seeded-chance.ts';
+import { Scene } from './scene.ts';
+import { fated, kinds, take } from './steps.ts';
+import type { Kind, Step } from './steps.ts';
+import type { Fate } from './process.ts';
 
-const BLOCK = 4096;
+type Turn = { readonly step: Step; readonly fate: Fate | null; readonly also: Step | null };
 
-/** What each disk must read as, block by block: the owner's last stamp, or zeros (I4). */
-class Model {
-  readonly #blocks = new Map<number, Map<number, number>>();
-
-  write(disk: number, block: number, stamp: number): void {
-    const blocks = this.#blocks.get(disk) ?? new Map<number, number>();
-    this.#blocks.set(disk, blocks.set(block, stamp));
-  }
-
-  expected(disk: number, block: number): number {
-    return this.#blocks.get(disk)?.get(block) ?? 0;
-  }
-}
-
-type Step = { readonly kind: keyof typeof actions; readonly a: number; readonly b: number };
-type Scene = { readonly world: World; readonly model: Model; stamp: number };
-
-const domains = ['0', 'web01', 'web02'];
-const targets = ['xvda', 'xvdb', 'sda'];
-const pick = <T>(list: readonly T[], at: number): T | undefined => list[at % list.length];
-
-/** Mostly a disk that is in such a state, sometimes any ID: refusals are part of a history. */
-async function diskFor({ world }: Scene, which: 'living' | 'expired', at: number): Promise<string> {
-  const disks = await listDisks(world.system, { which });
-  return at % 5 === 0 ? String(1 + (at % 12)) : String(pick(disks, at)?.id ?? 1 + (at % 12));
-}
-
-const actions = {
-  async format({ world }: Scene, a: number) {
-    await formatDevice(world.system, { device: pick(DEVICES, a) ?? '', extentBytes: MIB });
-  },
-  async create({ world }: Scene, a: number, b: number) {
-    const lease = b % 3 === 0 ? {} : { expiresInMs: 1000 * (1 + (b % 50)) };
-    await createDisk(world.system, {
-      sizeBytes: BLOCK * (1 + (a % 1200)),
-      ...lease,
-      ...(b % 7 === 0 ? { name: `n${a % 3}` } : {}),
-      onExpiry: b % 5 === 0 ? 'hold' : 'revoke',
-    });
-  },
-  async refresh(scene: Scene, a: number, b: number) {
-    await refreshDisk(scene.world.system, { disk: await diskFor(scene, 'living', a), expiresInMs: b % 2 === 0 ? null : 1000 * (1 + (b % 90)) });
-  },
-  async remove(scene: Scene, a: number, b: number) {
-    await deleteDisk(scene.world.system, { disk: await diskFor(scene, 'living', a), force: b % 3 === 0 });
-  },
-  async restore(scene: Scene, a: number, b: number) {
-    await restoreDisk(scene.world.system, { disk: await diskFor(scene, 'expired', a), expiresInMs: 1000 * (1 + (b % 90)) });
-  },
-  async attach(scene: Scene, a: number, b: number) {
-    await attachVbd(scene.world.system, {
-      source: `vd:${await diskFor(scene, 'living', a)}`,
-      target: pick(targets, b) ?? '',
-      domain: pick(domains, a + b) ?? '',
-      mode: b % 5 === 0 ? 'r' : 'w',
-    });
-  },
-  async detach({ world }: Scene, a: number, b: number) {
-    await detachVbd(world.system, { target: pick(targets, b) ?? '', domain: pick(domains, a) ?? '', force: a % 4 === 0 });
-  },
-  async write(scene: Scene, a: number, b: number) {
-    const vbd = pick(
-      (await vbds(scene.world.system)).filter(({ mode, state }) => mode === 'w' && state === 'attached'),
-      a,
-    );
-    if (vbd === undefined) return;
-    scene.stamp = 1 + (scene.stamp % 250);
-    const block = b % (vbd.sizeBytes / BLOCK);
-    scene.world.dataPath.write(vbd.generation, block * BLOCK, new Uint8Array(BLOCK).fill(scene.stamp));
-    scene.model.write(Number(vbd.source.slice(3)), block, scene.stamp);
-  },
-  async time({ world }: Scene, a: number) {
-    world.advance(1000 * (a % 40));
-    await keepLeases(world.system, world.memory);
-  },
-  async guest({ world }: Scene, a: number, b: number) {
-    const vbd = pick(await vbds(world.system), a);
-    if (vbd !== undefined) world.qemu.use(vbd.generation, b % 2 === 0);
-  },
-  async domainEnds({ world }: Scene, a: number) {
-    const domain = pick(['web01', 'web02'], a) ?? '';
-    if ((await world.qemu.find(domain)) === null) return world.qemu.addDomain(domain);
-    world.qemu.endDomain(domain);
-    await reconcile(world.system);
-  },
-  async hang({ world }: Scene, a: number, b: number) {
-    const vbd = pick(await vbds(world.system), a);
-    if (vbd === undefined || !(await world.dataPath.list()).includes(vbd.generation)) return;
-    if (b % 3 === 0) world.dataPath.hang(vbd.generation);
-    else world.dataPath.letGo(vbd.generation);
-  },
-  async daemonDies({ world }: Scene) {
-    world.dataPath.restartDaemon();
-    world.memory = leaseMemory();
-    await reconcile(world.system);
-  },
+const weights: Partial<Record<Kind, number>> = {
+  ...{ create: 16, attach: 24, write: 16, leases: 8, detach: 12, restore: 4, remove: 6, daemonStarts: 4, wake: 4, outsider: 4 },
+  ...{ hostCrashes: 1, unformat: 1, lands: 1, format: 3, domainStop: 4 },
 };
-
-const kinds = Object.keys(actions) as (keyof typeof actions)[];
-const weights: Partial<Record<keyof typeof actions, number>> = { create: 8, attach: 8, write: 8, time: 4, detach: 4, restore: 2, remove: 3 };
-const step: fc.Arbitrary<Step> = fc.record({
-  kind: fc.oneof(...kinds.map((kind) => ({ weight: weights[kind] ?? 1, arbitrary: fc.constant(kind) }))),
-  a: fc.nat(100_000),
-  b: fc.nat(100_000),
+const kindOf = (among: readonly Kind[]): fc.Arbitrary<Kind> => fc.oneof(...among.map((kind) => ({ weight: weights[kind] ?? 2, arbitrary: fc.constant(kind) })));
+const stepOf = (among: readonly Kind[]): fc.Arbitrary<Step> => fc.record({ kind: kindOf(among), a: fc.nat(100_000), b: fc.nat(100_000) });
+const fate: fc.Arbitrary<Fate> = fc.record({
+  at: fc.integer({ min: 1, max: 40 }),
+  what: fc.constantFrom('kill' as const, 'fail' as const, 'fail' as const, 'stop' as const),
+  after: fc.boolean(),
+});
+const turn: fc.Arbitrary<Turn> = fc.record({
+  step: stepOf(kinds),
+  fate: fc.option(fate, { freq: 3 }),
+  also: fc.option(stepOf(fated.filter((kind) => kind !== 'daemonStarts')), { freq: 2 }),
 });
 
-/** What a user may be told; anything else is a bug of ours. */
-async function answered(body: () => Promise<void>): Promise<void> {
-  try {
-    await body();
-  } catch (error) {
-    if (!(error instanceof XvdError) || error.code === 'INTERNAL' || error.code === 'CATALOG_DAMAGED') throw error;
-  }
-}
+const LONGEST = 60;
+const history = fc.tuple(fc.nat(2 ** 31 - 1), fc.array(turn, { minLength: 1, maxLength: LONGEST, size: 'max' }));
 
-async function holds({ world, model }: Scene): Promise<void> {
-  const { system } = world;
-  const { problems } = await checkPool(system);
-  assert.deepEqual(
-    problems.filter(({ code }) => code !== 'FENCE_UNPROVED' && code !== 'DEVICE_IDENTITY_MISMATCH'),
-    [],
-    'I1',
-  );
-  for (const device of await listDevices(system)) {
-    assert.equal(device.usedBytes + device.freeBytes + device.reservedBytes + device.badBytes, device.totalBytes, 'the four add up');
-  }
-  const rows = new Map((await vbds(system)).map((vbd) => [vbd.generation, vbd]));
-  for (const generation of await world.dataPath.list()) {
-    if (await world.dataPath.isGone(generation)) continue;
-    const vbd = rows.get(generation);
-    assert.ok(vbd !== undefined, `I2: generation ${generation} can reach extents and has no row`);
-    const disk = await showDisk(system, vbd.source);
-    assert.equal(disk.lostBytes, 0, `I2: ${vbd.source} lost extents that ${vbd.target} of ${vbd.domain} can reach`);
-  }
-  for (const vbd of rows.values()) {
-    if (vbd.state !== 'attached') continue;
-    const disk = Number(vbd.source.slice(3));
-    for (let block = 0; block < vbd.sizeBytes / BLOCK; block += 1) {
-      const [first] = world.dataPath.read(vbd.generation, block * BLOCK, 1);
-      assert.equal(first, model.expected(disk, block), `I4: block ${block} of ${vbd.source}`);
+/** How often what happened: `attach done`, `vbd.revoked` … */
+type Seen = Map<string, number>;
+const count = (seen: Seen, what: string): unknown => seen.set(what, (seen.get(what) ?? 0) + 1);
+
+async function live(chance: number, turns: readonly Turn[], mutant: Mutant, seen: Seen): Promise<void> {
+  const scene = await Scene.open(seededChance(chance), mutant);
+  let events = 0;
+  const go = async (step: Step, bad: Fate | null): Promise<unknown> => {
+    count(seen, 'steps');
+    return count(seen, `${step.kind} ${(await take(scene, step, bad)) ?? 'done'}`);
+  };
+  for (const { step, fate: bad, also } of turns) {
+    await Promise.all([go(step, bad), also === null ? null : go(also, null)]);
+    await scene.judge();
+    for (const { id, type } of await scene.world.catalog.read((reader) => reader.events(events, 1000))) {
+      events = id;
+      count(seen, type);
     }
   }
+  await scene.end();
 }
 
-test('I1, I2, I4, F4, F12: they hold after every step of random histories', async () => {
-  const property = fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 100, size: 'max' }), async (steps) => {
-    const scene: Scene = { world: await openWorld(), model: new Model(), stamp: 0 };
-    await formatDevice(scene.world.system, { device: DEVICES[0], extentBytes: MIB });
-    for (const { kind, a, b } of steps) {
-      await answered(() => actions[kind](scene, a, b));
-      await holds(scene);
-    }
+/** One step a line. */
+function report(found: [number, readonly Turn[]] | undefined): string {
+  const line = ({ step, fate: bad, also }: Turn): string => JSON.stringify([step, bad, also]).replaceAll(/"|kind:/g, '');
+  return found === undefined ? 'interrupted' : `chance ${found[0]}\n${found[1].map(line).join('\n')}`;
+}
+
+/** As many histories as make up so many steps. */
+async function histories(steps: number, options: { readonly mutant?: Mutant; readonly seed?: number; readonly shrink?: boolean } = {}): Promise<Seen> {
+  const seen: Seen = new Map();
+  const property = fc.asyncProperty(history, async ([chance, turns]) => {
+    if ((seen.get('steps') ?? 0) < steps) await live(chance, turns, options.mutant ?? {}, seen);
   });
-  await fc.assert(property, { numRuns: Number(process.env['XVD_SIM_RUNS'] ?? 200) });
+  await fc.assert(property, {
+    numRuns: Math.max(20, steps),
+    reporter: (run) => {
+      if (run.failed) throw new Error(`seed ${run.seed}: ${report(run.counterexample?.[0])}`, { cause: run.errorInstance });
+    },
+    endOnFailure: options.shrink === false,
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+  });
+  return seen;
+}
+
+const wanted = Number(process.env['XVD_SIM_STEPS'] ?? 2000);
+const seed = process.env['XVD_SIM_SEED'];
+
+test(`I1 to I4 hold over ${wanted} random steps, whatever fails or dies`, async (t) => {
+  const seen = await histories(wanted, seed === undefined ? {} : { seed: Number(seed) });
+  const told = [...seen].toSorted(([one], [other]) => (one < other ? -1 : 1));
+  t.diagnostic(told.map(([what, times]) => `${what} ${times}`).join(', '));
+  assert.ok((seen.get('steps') ?? 0) >= wanted);
 });
 
-test('the simulation reaches what it is about: reclaiming, revoking and restoring happen in its histories', async () => {
-  const seen = new Set<string>();
-  const property = fc.asyncProperty(fc.array(step, { minLength: 60, maxLength: 60 }), async (steps) => {
-    const scene: Scene = { world: await openWorld(), model: new Model(), stamp: 0 };
-    await formatDevice(scene.world.system, { device: DEVICES[0], extentBytes: MIB });
-    for (const { kind, a, b } of steps) await answered(() => actions[kind](scene, a, b));
-    for (const { type } of await scene.world.system.catalog.read((reader) => reader.events(0, 1000))) seen.add(type);
-    for (const { state } of await listDisks(scene.world.system, { which: 'all' })) seen.add(state);
-  });
-  await fc.assert(property, { numRuns: 60, seed: 1 });
-  for (const wanted of ['disk.reclaimed', 'disk.restored', 'vbd.attached', 'vbd.revoked', 'vbd.detached', 'disk.expired', 'reclaimed', 'live'])
-    assert.ok(seen.has(wanted), wanted);
+test('the histories reach what they are about: reclaiming, revoking, restoring, refusals, deaths and waking up', async () => {
+  const seen = await histories(2000, { seed: 1 });
+  const events = [
+    'disk.reclaimed',
+    'disk.restored',
+    'disk.expired',
+    'vbd.attached',
+    'vbd.revoked',
+    'vbd.detached',
+    'vbd.reserved',
+    'wiper.ended',
+    'domain.started',
+  ];
+  const ends = ['attach done', 'attach refused', 'attach died', 'detach died', 'leases died', 'daemonStarts died', 'create died', 'create stopped'];
+  for (const what of [...events, ...ends]) assert.ok((seen.get(what) ?? 0) > 0, what);
 });
+
+const mutants: Readonly<Record<string, Mutant>> = {
+  'extents are free before the fence': {
+    catalog: (catalog) => ({
+      ...passing(catalog),
+      write: (body) =>
+        catalog.write((writer) =>
+          body({
+            ...writer,
+            nextReclaimable: async (pool, blockBytes, now) => {
+              for (const disk of await writer.disks({ which: 'expired', now })) if (disk.pool === pool && (await writer.runs(disk.id)).length > 0) return disk;
+              return writer.nextReclaimable(pool, blockBytes, now);
+            },
+          }),
+        ),
+    }),
+  },
+  'sharing is checked before the transaction': {
+    catalog: (catalog) => ({
+      ...passing(catalog),
+      write: async (body) => {
+        const rows = await catalog.read((reader) => reader.vbds());
+        return catalog.write((writer) => body({ ...writer, vbds: async (filter) => rows.filter(({ domain }) => (filter?.domain ?? domain) === domain) }));
+      },
+    }),
+  },
+  'a data path is closed when it is told to, not when it is proved gone': {
+    dataPath: (dataPath) => ({ ...dataPath, close: (generation) => dataPath.close(generation).catch(() => undefined) }),
+  },
+  'a fence leaves pages in caches': { host: (host) => ({ ...host, settle: async () => undefined }) },
+  'a wiper that lives is taken for gone': { host: (host) => ({ ...host, aliveIsGone: async () => true }) },
+  'a wipe does nothing': { host: (host) => ({ ...host, zero: async () => undefined }) },
+  'two commands may decide on one device': { host: (host) => ({ ...host, claim: async () => ({ [Symbol.asyncDispose]: async () => undefined }) }) },
+};
+const passing = (catalog: Catalog): Catalog => ({
+  read: (body) => catalog.read(body),
+  write: (body) => catalog.write(body),
+  changeMark: () => catalog.changeMark(),
+  backup: (path) => catalog.backup(path),
+  selfCheck: () => catalog.selfCheck(),
+  [Symbol.asyncDispose]: async () => undefined,
+});
+
+for (const [what, mutant] of Object.entries(mutants)) {
+  test(`the simulation finds out that ${what}`, async () => {
+    await assert.rejects(histories(20_000, { mutant, seed: 4, shrink: false }), /^Error: seed/);
+  });
+}

@@ -8,6 +8,7 @@ const BLKFLSBUF = 0x1261;
 const LOOP_GET_STATUS64 = 0x4c05;
 const ENXIO = 6;
 const EEXIST = 17;
+const EAGAIN = 11;
 const PAGE_BYTES = 4096;
 
 const syscalls = openSyscalls();
@@ -50,6 +51,9 @@ export function filesystemId(path: string): { readonly type: number; readonly id
   if (syscalls?.statfs(path, facts) !== 0) return null;
   return { type: Number(facts.readBigUInt64LE(0)), id: facts.subarray(56, 64).toString('hex') };
 }
+
+/** false while another open file has the lock; true also where locks can't be had. */
+export const lockFile = (fd: number): boolean => syscalls?.lockExclusive(fd) !== -EAGAIN;
 
 /** true also when it is there already. */
 export function makeFifo(path: string): boolean {

@@ -7,6 +7,7 @@ import { deviceNumber } from '../../core/device-number.ts';
 import type { Host } from '../host.ts';
 import type { Programs } from '../programs.ts';
 import { aliveIsGone, forgetAlive, holdAlive } from './alive.ts';
+import { claimSpaces } from './claim.ts';
 import { readDevice, writeDevice } from './device-bytes.ts';
 import { inspectPath } from './inspect.ts';
 import { withDevice } from './open-device.ts';
@@ -60,6 +61,7 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
     settle: async (device, ranges) => settleDevice({ ...source(), isOurDm: startsWith(await ownDmPrefix()) }, device, ranges),
+    claim: (spaces) => claimSpaces(runFolder, spaces),
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),

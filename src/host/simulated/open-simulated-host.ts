@@ -29,6 +29,7 @@ type Entry = { readonly facts: DeviceFacts; readonly store: PageStore; present: 
 export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): SimulatedHost {
   const entries = new Map<string, Entry>();
   const pipes = new Map<string, Set<symbol>>();
+  const claims = new Set<string>();
   let users: readonly SectorUser[] = [];
   let boots = 1;
   const look = (given: string): Entry => {
@@ -71,6 +72,7 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
       inside(device, offsetBytes + data.length);
       verified(device).store.writeDirect(offsetBytes, data);
     },
+    claim: async (spaces) => claimSpaces(claims, spaces),
     settle: async (device, ranges) => settle(verified(device).store, ranges),
     bootId: async () => `boot-${boots}`,
     addDevice: add,
@@ -85,9 +87,18 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
     reboot: () => {
       boots += 1;
       pipes.clear();
+      claims.clear();
       for (const { store } of entries.values()) store.loseCache();
     },
   };
+}
+
+function claimSpaces(claims: Set<string>, spaces: readonly string[]): AsyncDisposable {
+  const taken = spaces.find((space) => claims.has(space));
+  if (taken !== undefined) throw new XvdError('DEVICE_BUSY', `another command has claimed ${taken}`);
+  const mine = [...new Set(spaces)];
+  for (const space of mine) claims.add(space);
+  return { [Symbol.asyncDispose]: async () => mine.splice(0).forEach((space) => claims.delete(space)) };
 }
 
 function aliveMarks(pipes: Map<string, Set<symbol>>): Pick<Host, 'holdAlive' | 'aliveIsGone' | 'forgetAlive'> {
