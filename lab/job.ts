@@ -21,7 +21,9 @@ export async function writeJob(folder: string, job: Job): Promise<{ readonly job
   await writeFile(join(extra, 'tests'), job.tests.map(({ name, limitSeconds }) => `${name} ${limitSeconds}\n`).join(''));
   if (job.shell) await writeFile(join(extra, 'shell'), '');
   const jobDisk = join(folder, 'job.tar');
-  const own = ['bin', 'dist', 'src', 'lab', 'package.json', 'test/integration', 'scripts/node-path.sh'].filter((path) => existsSync(join(checkout, path)));
+  const own = ['bin', 'dist', 'src', 'docs', 'lab', 'package.json', 'test/integration', 'scripts/node-path.sh'].filter((path) =>
+    existsSync(join(checkout, path)),
+  );
   await run('tar', ['-c', '-f', jobDisk, '--owner=0', '--group=0', '-C', checkout, ...own, ...(await productionPackages()), '-C', extra, '.']);
   const resultsDisk = join(folder, 'results.tar');
   await writeFile(resultsDisk, '');

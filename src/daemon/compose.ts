@@ -19,7 +19,7 @@ import { guardCatalog } from './label-guard.ts';
 export type Folders = { readonly stateFolder: string; readonly runFolder: string };
 export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
 
-const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
+export const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
 
 /** `unguarded` is for what mends a catalog or device that the labels contradict: recover, adopt, check. */
 export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };

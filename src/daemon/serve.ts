@@ -18,10 +18,11 @@ import { XvdError } from '../base/error.ts';
 import { openSyscalls } from '../host/syscalls.ts';
 import type { Settings } from './settings.ts';
 import { watchCatalog } from './catalog-watch.ts';
-import { composeSystem } from './compose.ts';
 import { tellServiceManager } from './service-manager.ts';
+import { composeSystem, programsOf } from './compose.ts';
 import type { Log } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
+import { keepHandsOff } from './udev-rules.ts';
 import { keepLabelsUntil } from './label-keeper.ts';
 import { keepLeasesUntil } from './lease-keeper.ts';
 
@@ -39,6 +40,7 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   void lock;
   await using system = await composeSystem(settings, log);
   const catalogId = await system.catalog.write((writer) => writer.catalogId());
+  await keepHandsOff(settings.runFolder, programsOf(), log);
   await reconcile(system);
   // Whatever fails from here on, nothing of it keeps the process alive.
   await using running = new AsyncDisposableStack();

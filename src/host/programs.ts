@@ -25,6 +25,7 @@ const packages = {
   sfdisk: 'fdisk',
   sqlite: 'sqlite',
   'systemd-notify': 'systemd',
+  udevadm: 'udev',
   umount: 'mount',
   xl: 'xen-utils',
   'xenstore-ls': 'xenstore-utils',
