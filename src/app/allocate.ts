@@ -37,6 +37,15 @@ export async function allocate(change: Change, wanted: Wanted, devices: DeviceMa
   return { kind: 'allocated', runs };
 }
 
+/** Never-used space that holds all of it in one run, mostly: then nothing else needs to be asked. */
+export async function takeWhole({ writer }: Change, wanted: Wanted): Promise<Run | null> {
+  const unowned = await writer.smallestUnowned(wanted.pool, wanted.blockBytes, wanted.sizeBytes);
+  if (unowned === null) return null;
+  const taken = takeFromUnowned(unowned, unowned.extentBytes, wanted.sizeBytes);
+  await writer.takeUnowned(taken);
+  return taken;
+}
+
 async function nextUnowned({ writer }: Change, { pool, blockBytes }: Wanted, missing: Bytes): Promise<FreeRun | null> {
   return (await writer.smallestUnowned(pool, blockBytes, missing)) ?? (await writer.longestUnowned(pool, blockBytes));
 }

@@ -9,15 +9,15 @@ import { diskState, isLiving } from '../core/lease.ts';
 import { requireName } from '../core/name.ts';
 import { formatSize, roundDiskSize } from '../core/size.ts';
 import type { Disk, Run } from '../core/types.ts';
-import { allocate, deviceMap } from './allocate.ts';
+import { allocate, deviceMap, takeWhole } from './allocate.ts';
 import type { DeviceMap } from './allocate.ts';
-import { change, look } from './change.ts';
+import { look } from './change.ts';
 import type { Change } from './change.ts';
 import { unameOf } from './find-disk.ts';
 import { diskInfo, diskInfoOf } from './info.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import type { Work } from './prepare-disk.ts';
-import { reapWorkers } from './reap-workers.ts';
+import { changeReaped } from './reap-workers.ts';
 import type { Changed, CreateOptions, DiskInfo, Warnings } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
 
@@ -46,9 +46,8 @@ class DryRun extends Error {
 export async function createDisk(system: CatalogSystem, options: CreateOptions, work: Work = {}): Promise<DiskInfo & Changed & Warnings> {
   const request = validate(options);
   const warnings = request.sizeBytes === options.sizeBytes ? [] : [`size rounded up to ${request.sizeBytes} bytes, a multiple of 4096`];
-  await reapWorkers(system);
   try {
-    const { disk, made } = await change(system, 'create', async (tx) => {
+    const { disk, made } = await changeReaped(system, 'create', async (tx) => {
       const recorded = await record(tx, request);
       return { disk: recorded, made: diskInfo(recorded, [], tx) };
     });
@@ -127,6 +126,8 @@ async function takeSpace(tx: Change, request: Request, devices: DeviceMap): Prom
   const sizes = ([512, 4096] as const).filter((blockBytes) => pool.some((device) => device.blockBytes === blockBytes));
   let free = 0;
   for (const blockBytes of sizes) {
+    const whole = await takeWhole(tx, { pool: request.pool, blockBytes, sizeBytes: request.sizeBytes });
+    if (whole !== null) return { runs: [whole], blockBytes };
     const allocatable = await tx.writer.allocatableBytes(request.pool, blockBytes, tx.trusted, request.sizeBytes);
     if (allocatable < request.sizeBytes) {
       free = Math.max(free, allocatable);

@@ -5,11 +5,11 @@ import { isLiving } from '../core/lease.ts';
 import type { Disk, DiskId, Generation } from '../core/types.ts';
 import { parseDiskRef } from '../core/uname.ts';
 import { releaseRuns } from './allocate.ts';
-import { change, look } from './change.ts';
+import { look } from './change.ts';
 import type { Change } from './change.ts';
 import { findDisk, unameOf } from './find-disk.ts';
 import { diskInfo, diskInfoOf } from './info.ts';
-import { reapWorkers } from './reap-workers.ts';
+import { changeReaped } from './reap-workers.ts';
 import { revokeVbd } from './revoke-vbd.ts';
 import type { Changed, DeleteOptions, DiskInfo, Warnings } from './shapes.ts';
 import { isSystem } from './system.ts';
@@ -18,8 +18,7 @@ import type { CatalogSystem, System } from './system.ts';
 /** Ends the lease now. Attached: DISK_BUSY, or revoked first with `force` (inside the daemon). An expired one: `changed: false`. */
 export async function deleteDisk(system: CatalogSystem | System, options: DeleteOptions): Promise<DiskInfo & Changed & Warnings> {
   const ref = parseDiskRef(options.disk);
-  await reapWorkers(system);
-  const { diskId, changed, attached, info } = await change(system, 'delete', async (tx) => {
+  const { diskId, changed, attached, info } = await changeReaped(system, 'delete', async (tx) => {
     const disk = await findDisk(tx.writer, ref);
     const vbds = await tx.writer.vbds({ diskId: disk.id });
     const ended = { diskId: disk.id, attached: vbds.map((vbd) => vbd.generation) };
@@ -44,8 +43,7 @@ async function end(tx: Change, disk: Disk): Promise<void> {
   const ended = { ...disk, expiresAt: tx.now };
   await tx.writer.updateDisk(ended);
   await tx.event('disk.deleted', unameOf(disk), { leaseUntil: disk.expiresAt });
-  const wiping = (await tx.writer.workers(disk.id)).length > 0;
-  if (!disk.preparing || wiping) return;
+  if (!disk.preparing || (await tx.writer.workers(disk.id)).length > 0) return;
   // Nobody has seen it: what it had taken is unowned again. (A wiper that still runs gives it back when it ends.)
   await releaseRuns(tx, disk);
   await tx.writer.updateDisk({ ...ended, preparing: false, lostBytes: disk.sizeBytes });

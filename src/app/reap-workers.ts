@@ -2,8 +2,26 @@
 
 import type { ExtentWorker } from '../catalog/catalog.ts';
 import { change, look } from './change.ts';
+import type { Change } from './change.ts';
 import { settleRuns } from './settle-runs.ts';
 import type { CatalogSystem } from './system.ts';
+
+/** Carries the news out of a transaction, which is undone by being thrown through. */
+class WorkersFound extends Error {}
+
+/** A change after the reaping. Mostly there is no worker at all, which the transaction itself finds: one look at the catalog, not two. */
+export async function changeReaped<T>(system: CatalogSystem, cause: string, body: (change: Change) => Promise<T>): Promise<T> {
+  try {
+    return await change(system, cause, async (tx) => {
+      if ((await tx.writer.workers()).length > 0) throw new WorkersFound();
+      return body(tx);
+    });
+  } catch (error) {
+    if (!(error instanceof WorkersFound)) throw error;
+  }
+  await reapWorkers(system);
+  return change(system, cause, body);
+}
 
 /** Gives the workers that are still there, or not yet proved gone. */
 export async function reapWorkers(system: CatalogSystem): Promise<readonly ExtentWorker[]> {

@@ -5,8 +5,7 @@ import { utimesSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 
-import { catalogError, isBusy, isNameTaken } from './errors.ts';
-import { XvdError } from '../../base/error.ts';
+import { catalogError, isBusy, isNameTaken, nameTaken } from './errors.ts';
 import type { Columns, Row, Value } from './rows.ts';
 
 /** Thrown inwards only, for the retry around a transaction. */
@@ -17,7 +16,7 @@ export class Busy extends Error {
 /** By its name, without opening it: a descriptor of ours that closes would drop SQLite's locks. */
 function touch(path: string): void {
   try {
-    const now = new Date();
+    const now = Date.now() / 1000;
     utimesSync(path, now, now);
   } catch {
     // Somebody else's file, or a catalog in memory: then nobody is woken, and they look at their next round.
@@ -95,10 +94,13 @@ export class Connection {
     this.#writes = kind === 'BEGIN IMMEDIATE';
   }
 
-  /** Whoever watches the folder is woken once more after the commit: the write that wakes them comes before readers can see it. */
+  /**
+   * Whoever watches the folder is woken once more after the commit: the write that wakes them comes before readers can see it.
+   * By the shared memory beside the log, which nobody syncs: new times of the log would have to reach the device with the next commit.
+   */
   commit(): void {
     this.run('COMMIT');
-    if (this.#writes) touch(`${this.path}-wal`);
+    if (this.#writes) touch(`${this.path}-shm`);
   }
 
   rollback(): void {
@@ -124,7 +126,7 @@ export class Connection {
       return body();
     } catch (error) {
       if (isBusy(error)) throw new Busy(this.path, { cause: error });
-      if (isNameTaken(error)) throw new XvdError('NAME_TAKEN', 'another disk bears that name', { cause: error });
+      if (isNameTaken(error)) throw nameTaken(error);
       throw catalogError(error, this.path);
     }
   }

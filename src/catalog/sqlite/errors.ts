@@ -36,6 +36,8 @@ export function isNameTaken(error: unknown): boolean {
   return resultCode(error) === CONSTRAINT_UNIQUE && error instanceof Error && error.message.includes('disk.name');
 }
 
+export const nameTaken = (cause?: unknown): XvdError => new XvdError('NAME_TAKEN', 'another disk bears that name', { cause });
+
 /** Errors that are not SQLite's pass unchanged. A constraint of a table is broken only by a bug of ours. */
 export function catalogError(error: unknown, path: string): unknown {
   const code = resultCode(error);

@@ -3,7 +3,7 @@
 import { bytes } from '../../base/units.ts';
 import type { Bytes } from '../../base/units.ts';
 import type { DeviceId } from '../../core/types.ts';
-import type { CatalogReader, DeviceUsage } from '../catalog.ts';
+import type { CatalogReader, DeviceUsage, FreeRun } from '../catalog.ts';
 import { diskOf, freeRunOf, runOf } from './rows.ts';
 import type { Row } from './rows.ts';
 import type { Transaction } from './transaction.ts';
@@ -39,13 +39,12 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
   badRuns: async () => tx.sql.all('SELECT device_id, first_extent, count, clean FROM bad ORDER BY device_id, first_extent').map(runOf),
 
   smallestUnowned: async (pool, blockBytes, atLeastBytes) => {
-    const row = tx.sql.get(`${unowned} AND bytes >= ? ORDER BY bytes, device_id, first_extent LIMIT 1`, pool, blockBytes, atLeastBytes);
-    return row === undefined ? null : freeRunOf(row);
+    const row = tx.sql.get(`${unowned} AND bytes >= ?3 ORDER BY bytes, device_id, first_extent LIMIT 1`, pool, blockBytes, atLeastBytes);
+    return found(tx, row);
   },
   longestUnowned: async (pool, blockBytes) => {
     const longest = 'SELECT max(bytes) FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
-    const row = tx.sql.get(`${unowned} AND bytes = (${longest}) ORDER BY device_id, first_extent LIMIT 1`, pool, blockBytes);
-    return row === undefined ? null : freeRunOf(row);
+    return found(tx, tx.sql.get(`${unowned} AND bytes = (${longest}) ORDER BY device_id, first_extent LIMIT 1`, pool, blockBytes));
   },
   nextReclaimable: async (pool, blockBytes, expiredBy) => {
     const row = tx.sql.get(`SELECT * FROM disk WHERE ${reclaimable} ORDER BY expires_at, id LIMIT 1`, pool, blockBytes, expiredBy);
@@ -65,7 +64,10 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
   },
 });
 
-const unowned = 'SELECT * FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
+const unowned = 'SELECT device_id, first_extent, count, clean, bytes FROM unowned WHERE pool = ?1 AND block_bytes = ?2';
+/** Mostly it is taken next. */
+const found = (tx: Transaction, row: Row | undefined): FreeRun | null => (tx.foundFree = row === undefined ? null : freeRunOf(row));
+
 /** In the words of the partial index disk_lease. */
 const reclaimable = 'pool = ?1 AND block_bytes = ?2 AND expires_at <= ?3 AND held_bytes > 0 AND reachers = 0';
 

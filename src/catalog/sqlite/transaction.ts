@@ -3,12 +3,12 @@
 
 import { XvdError } from '../../base/error.ts';
 import { invariant } from '../../base/invariant.ts';
-import type { DeviceId, DiskId, PoolDevice } from '../../core/types.ts';
+import type { DeviceId, DiskId, PoolDevice, Run } from '../../core/types.ts';
 import type { Connection } from './connection.ts';
 import { Images } from './images.ts';
 import { readDevices } from './device-cache.ts';
 import type { DeviceCache, Devices } from './device-cache.ts';
-import type { Row } from './rows.ts';
+import type { Columns, Row } from './rows.ts';
 
 export type Meta = {
   catalog_id: string;
@@ -42,6 +42,9 @@ export class Transaction {
   /** Extents that left a table and have not entered another yet, by device. */
   readonly #astray = new Map<DeviceId, number>();
   readonly #touched: Place[] = [];
+  /** The row of a new disk that is not written yet: mostly its runs follow at once, and then it is written once, with what it holds. */
+  #newDisk: Columns | null = null;
+  #foundFree: Run | null = null;
   #alive = true;
 
   constructor(connection: Connection, cache: DeviceCache) {
@@ -58,7 +61,8 @@ export class Transaction {
   }
 
   diskRow(id: DiskId): Row | undefined {
-    const known = this.sql && this.#disks.get(id);
+    this.#mustLive();
+    const known = this.#disks.get(id);
     if (known !== undefined) return known;
     const row = this.sql.get('SELECT * FROM disk WHERE id = ?', id);
     if (row !== undefined) this.#disks.set(id, row);
@@ -71,10 +75,46 @@ export class Transaction {
     else this.#disks.set(id, row);
   }
 
-  /** The connection, as long as the transaction lives. */
+  /** The connection, as long as the transaction lives. Whoever asks it anything finds all that was written before. */
   get sql(): Connection {
-    invariant(this.#alive, 'the transaction of the catalog is over: its object is dead');
+    this.#mustLive();
+    this.#flush();
     return this.#connection;
+  }
+
+  #flush(): void {
+    if (this.#newDisk !== null) this.#connection.insert('disk', this.takeNewDisk());
+  }
+
+  #mustLive(): void {
+    invariant(this.#alive, 'the transaction of the catalog is over: its object is dead');
+  }
+
+  /** Written when the connection is next asked for, or by whoever takes it. */
+  addNewDisk(id: DiskId, row: Columns): void {
+    this.#flush();
+    this.#newDisk = row;
+    this.#disks.set(id, row);
+  }
+
+  isNewDisk(id: DiskId): boolean {
+    return this.#newDisk?.['id'] === id;
+  }
+
+  takeNewDisk(): Columns {
+    const row = this.#newDisk;
+    invariant(row !== null, 'a new disk waits to be written');
+    this.#newDisk = null;
+    return row;
+  }
+
+  /** The unowned run that was found last, as long as no unowned space has changed since. */
+  get foundFree(): Run | null {
+    return this.#foundFree;
+  }
+
+  set foundFree(run: Run | null) {
+    this.#foundFree = run;
   }
 
   end(): void {
@@ -82,7 +122,8 @@ export class Transaction {
   }
 
   devices(): Devices {
-    if (!this.#devicesChanged) return this.#cache.at(this.sql, this.meta.catalog_id, this.meta.device_commit);
+    this.#mustLive();
+    if (!this.#devicesChanged) return this.#cache.at(this.#connection, this.meta.catalog_id, this.meta.device_commit);
     return (this.#ownDevices ??= readDevices(this.sql));
   }
 
@@ -137,7 +178,7 @@ export class Transaction {
   }
 
   #proveAlone({ deviceId, firstExtent, count }: Place): void {
-    const rows = this.sql.all(around, deviceId, firstExtent, firstExtent + count);
+    const rows = this.sql.all(around, deviceId, firstExtent + count);
     const runs = rows
       .map((row) => ({ first: Number(row['first_extent']), end: Number(row['first_extent']) + Number(row['count']) }))
       .toSorted((a, b) => a.first - b.first);
@@ -172,10 +213,7 @@ const metaNames = [
 ] as const satisfies readonly (keyof Meta)[];
 const updateMeta = `UPDATE meta SET ${metaNames.map((name) => `${name} = ?`).join(', ')} WHERE id = 1`;
 
-// Of each table: what begins inside, and the last run that begins before.
+// The last two of each table that begin before its end: whatever reaches into it is among them, or overlaps one of them.
 const around = ['run', 'unowned', 'bad']
-  .map(
-    (table) => `SELECT first_extent, count FROM ${table} WHERE device_id = ?1 AND first_extent < ?3
-    AND first_extent >= ifnull((SELECT max(first_extent) FROM ${table} WHERE device_id = ?1 AND first_extent <= ?2), ?2)`,
-  )
+  .map((table) => `SELECT * FROM (SELECT first_extent, count FROM ${table} WHERE device_id = ?1 AND first_extent < ?2 ORDER BY first_extent DESC LIMIT 2)`)
   .join(' UNION ALL ');

@@ -1,5 +1,6 @@
 // Writes of disks, with the labels and the spans of expiries that are looked up by.
 
+import { nameTaken } from './errors.ts';
 import { invariant } from '../../base/invariant.ts';
 import type { Disk } from '../../core/types.ts';
 import type { CatalogWriter } from '../catalog.ts';
@@ -47,12 +48,13 @@ export const writeDisks = (tx: Transaction): DiskWriter => ({
 
 function insert(tx: Transaction, disk: Disk): void {
   tx.images.keepDisk(disk.id, () => null);
-  const columns = diskColumns(disk);
-  tx.sql.insert('disk', columns);
-  tx.changedDisk(disk.id, { ...columns, held_bytes: 0, reachers: 0 });
+  // The row is written later: that the name is free is looked for now.
+  const holder = disk.name === null ? undefined : tx.sql.get('SELECT 1 FROM disk WHERE name = ?', disk.name);
+  if (holder !== undefined) throw nameTaken();
   tx.meta.next_disk = Math.max(tx.meta.next_disk, disk.id + 1);
   addLabels(tx, disk);
   widenSpan(tx, disk.id, disk.expiresAt);
+  tx.addNewDisk(disk.id, { ...diskColumns(disk), held_bytes: 0, reachers: 0 });
 }
 
 function addLabels(tx: Transaction, disk: Disk): void {
@@ -67,27 +69,27 @@ const spanOf = (id: number): number => Math.floor(id / SPAN_DISKS);
 
 const spanRow = (tx: Transaction, id: number): Row | undefined => tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
 
+/** A bound that moves goes so much too far, so that of a burst of disks only the first moves it. */
+const SPARE_MS = 60_000;
+
 function widenSpan(tx: Transaction, id: number, expiresAt: number | null, row = spanRow(tx, id)): void {
   const at = expiresAt ?? NEVER_MS;
-  if (row === undefined) tx.sql.run('INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?)', spanOf(id), at, at);
-  else if (at < Number(row['soonest']) || at > Number(row['latest'])) {
-    tx.sql.run('UPDATE disk_span SET soonest = min(soonest, ?2), latest = max(latest, ?2) WHERE span = ?1', spanOf(id), at);
-  }
+  const [soonest, latest] = row === undefined ? [NEVER_MS, 0] : [Number(row['soonest']), Number(row['latest'])];
+  if (row !== undefined && at >= soonest && at <= latest) return;
+  storeSpan(tx, id, at < soonest && at !== NEVER_MS ? at - SPARE_MS : soonest, at > latest ? Math.min(at + SPARE_MS, NEVER_MS) : latest);
 }
 
 function moveInSpan(tx: Transaction, id: number, from: number | null, to: number | null): void {
   const row = spanRow(tx, id);
-  const edge = from ?? NEVER_MS;
+  const [soonest, latest] = [Number(row?.['soonest'] ?? NEVER_MS), Number(row?.['latest'] ?? 0)];
+  const at = from ?? NEVER_MS;
   // Only what stood at an edge, and alone, can leave the span narrower than before.
-  const atEdge = row === undefined || row['soonest'] === edge || row['latest'] === edge;
-  if (atEdge && !isOneOfMany(tx, id, from)) settleSpan(tx, id);
-  else widenSpan(tx, id, to, row);
-}
-
-/** Mostly one that has no end either, so that the look ends with the first found. */
-function isOneOfMany(tx: Transaction, id: number, expiresAt: number | null): boolean {
-  const first = spanOf(id) * SPAN_DISKS;
-  return tx.sql.get('SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND expires_at IS ? LIMIT 1', first, first + SPAN_DISKS - 1, expiresAt) !== undefined;
+  const stays =
+    row !== undefined &&
+    (at < latest - SPARE_MS || hasOne(tx, id, '>=', latest - SPARE_MS)) &&
+    (at > soonest + SPARE_MS || hasOne(tx, id, '<=', soonest + SPARE_MS));
+  if (stays) widenSpan(tx, id, to, row);
+  else settleSpan(tx, id);
 }
 
 function settleSpan(tx: Transaction, id: number): void {
@@ -96,12 +98,18 @@ function settleSpan(tx: Transaction, id: number): void {
   const row = tx.sql.get(ends, first, first + SPAN_DISKS - 1);
   const soonest = row?.['soonest'] ?? null;
   if (soonest === null) tx.sql.run('DELETE FROM disk_span WHERE span = ?', spanOf(id));
-  else {
-    tx.sql.run(
-      'INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE SET soonest = excluded.soonest, latest = excluded.latest',
-      spanOf(id),
-      soonest,
-      row?.['latest'] ?? soonest,
-    );
-  }
+  else storeSpan(tx, id, Number(soonest), Number(row?.['latest'] ?? soonest));
+}
+
+function storeSpan(tx: Transaction, id: number, soonest: number, latest: number): void {
+  const sql =
+    'INSERT INTO disk_span (span, soonest, latest) VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE SET soonest = excluded.soonest, latest = excluded.latest';
+  tx.sql.run(sql, spanOf(id), soonest, latest);
+}
+
+/** Whether a disk of the span ends so; the newest are looked at first, as mostly the oldest have gone. */
+function hasOne(tx: Transaction, id: number, edge: '>=' | '<=', at: number): boolean {
+  const first = spanOf(id) * SPAN_DISKS;
+  const sql = `SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND ifnull(expires_at, ${NEVER_MS}) ${edge} ? ORDER BY id DESC LIMIT 1`;
+  return tx.sql.get(sql, first, first + SPAN_DISKS - 1, at) !== undefined;
 }

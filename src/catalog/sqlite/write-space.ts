@@ -34,6 +34,7 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
   removeDevice: async (id) => {
     invariant(tx.device(id) !== null, `device ${id} is in the catalog`);
     invariant(tx.sql.get('SELECT 1 FROM run WHERE device_id = ? LIMIT 1', id) === undefined, `no disk owns extents of device ${id}`);
+    tx.foundFree = null;
     tx.sql.run('DELETE FROM unowned WHERE device_id = ?', id);
     tx.sql.run('DELETE FROM bad WHERE device_id = ?', id);
     tx.sql.run('DELETE FROM device WHERE id = ?', id);
@@ -57,36 +58,39 @@ export const writeSpace = (tx: Transaction): SpaceWriter => ({
 function setRuns(tx: Transaction, diskId: number, runs: readonly Run[]): void {
   const disk = tx.diskRow(diskId);
   invariant(disk !== undefined, `disk ${diskId} is in the catalog`);
-  const before =
-    disk['held_bytes'] === 0 ? [] : tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf);
+  const isNew = tx.isNewDisk(diskId);
+  const held = runs.reduce((sum, run) => sum + run.count * (tx.device(run.deviceId)?.extentBytes ?? 0), 0);
+  const after = { ...disk, held_bytes: bytes(held) };
+  tx.changedDisk(diskId, after);
+  if (isNew) {
+    tx.takeNewDisk();
+    tx.sql.insert('disk', after);
+  }
+  const before = disk['held_bytes'] === 0 ? [] : tx.sql.all(runsOfDisk, diskId).map(runOf);
   tx.images.keepRuns(diskId, before);
-  let held = 0;
   for (const [position, run] of runs.entries()) {
-    held += run.count * (tx.device(run.deviceId)?.extentBytes ?? 0);
     const old = before[position];
     if (old !== undefined && same(old, run)) continue;
     tx.entered(run);
     if (old !== undefined) tx.left(old);
-    const values = [run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0];
-    if (old === undefined)
-      tx.sql.run('INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)', diskId, position, ...values);
-    else tx.sql.run('UPDATE run SET device_id = ?, first_extent = ?, count = ?, clean = ? WHERE disk_id = ? AND position = ?', ...values, diskId, position);
+    tx.sql.run(old === undefined ? insertRun : updateRun, diskId, position, run.deviceId, run.firstExtent, run.count, run.clean ? 1 : 0);
   }
   if (before.length > runs.length) {
     for (const old of before.slice(runs.length)) tx.left(old);
     tx.sql.run('DELETE FROM run WHERE disk_id = ? AND position >= ?', diskId, runs.length);
   }
-  tx.sql.update('disk', 'id', disk, { id: diskId, held_bytes: bytes(held) });
-  tx.changedDisk(diskId, { ...disk, held_bytes: held });
+  if (!isNew && disk['held_bytes'] !== held) tx.sql.run('UPDATE disk SET held_bytes = ? WHERE id = ?', held, diskId);
 }
 
+const runsOfDisk = 'SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position';
+const insertRun = 'INSERT INTO run (disk_id, position, device_id, first_extent, count, clean) VALUES (?, ?, ?, ?, ?, ?)';
+const updateRun = 'UPDATE run SET device_id = ?3, first_extent = ?4, count = ?5, clean = ?6 WHERE disk_id = ?1 AND position = ?2';
 const same = (a: Run, b: Run): boolean => a.deviceId === b.deviceId && a.firstExtent === b.firstExtent && a.count === b.count && a.clean === b.clean;
 
 const before = 'SELECT * FROM unowned WHERE device_id = ? AND first_extent <= ? ORDER BY first_extent DESC LIMIT 1';
 
 function takeUnowned(tx: Transaction, run: Run): void {
-  const row = tx.sql.get(before, run.deviceId, run.firstExtent);
-  const whole = row === undefined ? null : runOf(row);
+  const whole = unownedAt(tx, run);
   const end = run.firstExtent + run.count;
   invariant(
     run.count > 0 && whole !== null && end <= whole.firstExtent + whole.count,
@@ -101,6 +105,14 @@ function takeUnowned(tx: Transaction, run: Run): void {
   const rest = { ...whole, firstExtent: extents(end), count: extents(tail) };
   insertUnowned(tx, rest);
   tx.stayed(rest);
+}
+
+/** The run of unowned space that begins there, or is the last to begin before. */
+function unownedAt(tx: Transaction, { deviceId, firstExtent }: Run): Run | null {
+  const known = tx.foundFree;
+  if (known !== null && known.deviceId === deviceId && known.firstExtent === firstExtent) return known;
+  const row = tx.sql.get(before, deviceId, firstExtent);
+  return row === undefined ? null : runOf(row);
 }
 
 function giveUnowned(tx: Transaction, run: Run): void {
@@ -130,6 +142,7 @@ function giveUnowned(tx: Transaction, run: Run): void {
 function insertUnowned(tx: Transaction, run: Run): void {
   const device = tx.device(run.deviceId);
   invariant(device !== null, `device ${run.deviceId} is in the catalog`);
+  tx.foundFree = null;
   tx.sql.insert('unowned', {
     device_id: run.deviceId,
     first_extent: run.firstExtent,
@@ -142,9 +155,11 @@ function insertUnowned(tx: Transaction, run: Run): void {
 }
 
 const resizeUnowned = (tx: Transaction, run: Run, count: number): void => {
+  tx.foundFree = null;
   tx.sql.run('UPDATE unowned SET bytes = bytes / count * ?3, count = ?3 WHERE device_id = ?1 AND first_extent = ?2', run.deviceId, run.firstExtent, count);
 };
 
 const deleteUnowned = (tx: Transaction, run: Run): void => {
+  tx.foundFree = null;
   tx.sql.run('DELETE FROM unowned WHERE device_id = ? AND first_extent = ?', run.deviceId, run.firstExtent);
 };
