@@ -28,6 +28,7 @@ export type {
   Warnings,
 } from './app/shapes.ts';
 export { defineDomain } from './core/domain-description.ts';
+export type { DomainInput } from './core/domain-description.ts';
 export type { DomainDescription } from './core/types.ts';
 export { openXvd } from './library/open-xvd.ts';
 export type { Xvd } from './library/open-xvd.ts';

@@ -161,7 +161,7 @@ FORMAT is ${writableFormats.join(', ')}; when it is not given, the name of the i
     name: 'domain start',
     summary: 'start a domain from its description',
     details:
-      'FILE is TypeScript (`export const domain = defineDomain({…})`), JSON or TOML with: name, kernel, memory, disks, and optionally hypervisor, ramdisk, vcpus, cmdline, root, expert, network, console, onExit.',
+      'FILE is TypeScript (`export const domain = defineDomain({…})`), JSON or TOML with: name, kernel (or firmware), memory, disks, and optionally hypervisor, ramdisk, vcpus, cmdline, root, expert, network, console, onExit.',
     arguments: [{ name: 'FILE', help: 'the description' }],
     flags: { expert: { kind: 'text', value: 'LEVEL', choices: ['0', '1', '2'], help: 'expert level, before that of the description' } },
     load: () => import('./commands/domain-start.ts'),

@@ -1,6 +1,7 @@
 // A domain's description from its file: TypeScript or JavaScript (exported as `domain`, or by default), JSON or TOML.
 
 import { access, readFile } from 'node:fs/promises';
+import { registerHooks } from 'node:module';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { XvdError } from '../base/error.ts';
@@ -19,13 +20,30 @@ export async function readDescription(file: string): Promise<DomainDescription> 
   const description = validateDescription(await load(path, file));
   // Paths in it are meant from where it lies, not from where the daemon runs.
   const from = (value: string): string => (isAbsolute(value) ? value : join(dirname(path), value));
-  const { kernel, ramdisk, console } = description;
+  const { kernel, ramdisk, firmware, console } = description;
+  const socket = console?.startsWith('unix:') === true ? `unix:${from(console.slice('unix:'.length))}` : null;
   return {
     ...description,
-    kernel: from(kernel),
+    ...(kernel === undefined ? {} : { kernel: from(kernel) }),
+    ...(firmware === undefined || firmware === 'bios' || firmware === 'uefi' ? {} : { firmware: from(firmware) }),
     ...(ramdisk === undefined ? {} : { ramdisk: from(ramdisk) }),
-    ...(console === undefined ? {} : { console: from(console) }),
+    ...(console === undefined ? {} : { console: socket ?? from(console) }),
   };
+}
+
+/** `import { defineDomain } from 'xvd'` works wherever the file lies: where no package of that name is installed, it is this one. */
+function resolveOurselves(): void {
+  const ours = new URL('../index.ts', import.meta.url).href;
+  registerHooks({
+    resolve(specifier, context, next) {
+      try {
+        return next(specifier, context);
+      } catch (error) {
+        if (specifier !== 'xvd') throw error;
+        return { url: ours, shortCircuit: true };
+      }
+    },
+  });
 }
 
 async function load(path: string, file: string): Promise<unknown> {
@@ -39,6 +57,7 @@ async function load(path: string, file: string): Promise<unknown> {
       case '.mts':
       case '.js':
       case '.mjs': {
+        resolveOurselves();
         const exported = (await import(pathToFileURL(path).href)) as Record<string, unknown>;
         return exported['domain'] ?? exported['default'];
       }

@@ -37,6 +37,14 @@ test('validateDescription() takes all that can be said, and the least', () => {
   assert.deepEqual(validateDescription(least), least);
 });
 
+test('a firmware boots without a kernel, and then takes nothing that is for one; a bridge may be a name', () => {
+  const { kernel: _, ...bare } = least;
+  assert.deepEqual(validateDescription({ ...bare, firmware: 'bios' }), { ...bare, firmware: 'bios' });
+  for (const key of ['ramdisk', 'cmdline', 'root']) refuses({ ...bare, firmware: 'uefi', [key]: 'x' }, new RegExp(`^${key}: .*kernel`));
+  assert.deepEqual(validateDescription({ ...least, network: 'br0' }), { ...least, network: { bridge: 'br0' } });
+  refuses({ ...least, network: '' }, /^network/);
+});
+
 test('an unknown key is an error that names it, at every depth', () => {
   refuses({ ...least, memroy: '1G' }, /^memroy: unknown key/);
   refuses({ ...whole, network: { ...whole.network, dns: '1.1.1.1' } }, /^network\.dns: unknown key/);

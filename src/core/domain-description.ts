@@ -56,7 +56,11 @@ function record(value: unknown, path: string, known: Readonly<Record<string, Che
   for (const key of required) if ((value as Record<string, unknown>)[key] === undefined) fail(path === '' ? key : `${path}.${key}`, 'a value', undefined);
 }
 
-const network: Check = (value, path) => record(value, path, { ip: address, netmask: address, gateway: address, hostname: hostName, bridge: text }, []);
+/** A bridge alone may be said by its name. */
+const network: Check = (value, path) =>
+  typeof value === 'string'
+    ? text(value, path)
+    : record(value, path, { ip: address, netmask: address, gateway: address, hostname: hostName, bridge: text }, []);
 const disk: Check = (value, path) =>
   record(value, path, { source: parsed(parseUname), target: parsed(parseTarget), mode: oneOf('r', 'w') }, ['source', 'target', 'mode']);
 const disks: Check = (value, path) => {
@@ -72,6 +76,7 @@ const keys: Readonly<Record<keyof DomainDescription, Check>> = {
   name: parsed((value) => (/^\d+$/.test(value) ? fail('name', 'a name that is not only digits', value) : requireName(value, 'domain'))),
   hypervisor: oneOf('qemu', 'xen'),
   kernel: text,
+  firmware: text,
   ramdisk: text,
   memory: parsed(parseSize),
   vcpus: count(1024),
@@ -85,12 +90,23 @@ const keys: Readonly<Record<keyof DomainDescription, Check>> = {
 };
 
 export function validateDescription(value: unknown): DomainDescription {
-  record(value, '', keys, ['name', 'kernel', 'memory', 'disks']);
-  return value as DomainDescription;
+  record(value, '', keys, ['name', 'memory', 'disks']);
+  const given = value as DomainInput;
+  if (given.kernel === undefined) {
+    if (given.firmware === undefined) fail('kernel', 'a kernel, or a firmware that boots from the disks,', undefined);
+    for (const key of ['ramdisk', 'cmdline', 'root'] as const)
+      if (given[key] !== undefined)
+        throw new XvdError('VALUE_INVALID', `${key}: is for a kernel, and none is given`, { fix: 'Give `kernel`, or leave it to what is on the disk.' });
+  }
+  const { network: net, ...rest } = given;
+  return net === undefined ? rest : { ...rest, network: typeof net === 'string' ? { bridge: net } : net };
 }
 
+/** As a user writes it: a bridge alone may be said by its name. */
+export type DomainInput = Omit<DomainDescription, 'network'> & { readonly network?: NonNullable<DomainDescription['network']> | string };
+
 /** For descriptions in TypeScript: types are checked as they are written, values when the domain starts. */
-export const defineDomain = (description: DomainDescription): DomainDescription => description;
+export const defineDomain = <T extends DomainInput>(description: T): T => description;
 
 /** `root=`, `ip=` (kernel, Documentation/admin-guide/nfs/nfsroot.rst) and the user's own words, in this order. */
 export function kernelCommandLine(description: DomainDescription, rootDevice?: string): string {

@@ -176,7 +176,10 @@ export type XvdEvent = {
 export type DomainDescription = {
   readonly name: string;
   readonly hypervisor?: 'qemu' | 'xen';
-  readonly kernel: string;
+  /** Left out, the firmware boots from the first disk. */
+  readonly kernel?: string;
+  /** `bios`, `uefi`, or the file of another one. */
+  readonly firmware?: string;
   readonly ramdisk?: string;
   /** With a unit: `512M`. */
   readonly memory: string;
@@ -186,8 +189,9 @@ export type DomainDescription = {
   readonly root?: string;
   readonly expert?: ExpertLevel;
   readonly network?: { readonly ip?: string; readonly netmask?: string; readonly gateway?: string; readonly hostname?: string; readonly bridge?: string };
-  /** A file that the guest's console is written to, besides `xvd domain console`. */
+  /** A file that the guest's console is written to, or `unix:PATH` of a socket where it is; `xvd domain console` reaches it in any case. */
   readonly console?: string;
+  /** When the guest reboots: `restart` (default), or `stop`, which ends the domain. */
   readonly onExit?: 'stop' | 'restart';
   readonly disks: readonly { readonly source: string; readonly target: string; readonly mode: VbdMode }[];
 };

@@ -27,7 +27,8 @@ import type {
 } from '../app/shapes.ts';
 import type { CatalogSystem } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
-import type { DomainDescription, ExpertLevel } from '../core/types.ts';
+import type { DomainInput } from '../core/domain-description.ts';
+import type { ExpertLevel } from '../core/types.ts';
 import { composeCatalogSystem } from '../daemon/compose.ts';
 import type { ComposedCatalog } from '../daemon/compose.ts';
 import { resolveSettings } from '../daemon/settings.ts';
@@ -64,7 +65,7 @@ export interface Xvd extends Mending, Copying, AsyncDisposable {
   /** Every problem found; with `repair`, what needs no guess is mended. */
   checkPool(options?: CheckOptions): Promise<{ problems: ProblemInfo[] }>;
   /** The domain starts with the first daemon of each boot of the host. */
-  autostartDomain(description: DomainDescription): Promise<AutostartInfo & Changed>;
+  autostartDomain(description: DomainInput): Promise<AutostartInfo & Changed>;
   stopAutostart(name: string): Promise<AutostartInfo & Changed>;
   /** A consistent copy of the catalog, while others write. */
   backupCatalog(options: { readonly file: string }): Promise<{ file: string; changed: true }>;
@@ -75,7 +76,7 @@ export interface Xvd extends Mending, Copying, AsyncDisposable {
   /** Needs the daemon; returns when no write of the VBD can arrive any more. VBD_BUSY, FENCE_UNPROVED. */
   detach(options: DetachOptions): Said<VbdInfo>;
   /** Needs the daemon. All or nothing. */
-  startDomain(description: DomainDescription, options?: { readonly expert?: ExpertLevel }): Promise<DomainInfo & Warnings>;
+  startDomain(description: DomainInput, options?: { readonly expert?: ExpertLevel }): Promise<DomainInfo & Warnings>;
   stopDomain(options: { readonly name: string; readonly force?: boolean }): Promise<DomainInfo & Changed>;
   listDomains(): Promise<DomainInfo[]>;
   consoleOf(options: { readonly name: string }): Promise<{ path: string }>;

@@ -43,6 +43,26 @@ test('machineArguments() starts stopped, boots the kernel directly, gives disks 
   assert.ok(machineArguments({ ...description, onExit: 'stop' }, [], facts).includes('-no-reboot'));
 });
 
+test('machineArguments() without a kernel: the firmware boots from the disks in their order; the console where its user wants it', () => {
+  const facts = { accelerator: 'kvm', paths: { qmpSocket: '/run/q', consoleSocket: '/run/c', pidFile: '/run/pid' }, firmwareFile: '/fw' } as const;
+  const plug = (generation: number, target: string, vdev: number) =>
+    ({ generation, target, vdev, mode: 'w', serial: 'vd-1', endpoint: nbd, blockBytes: 4096 }) as const;
+  const description = { name: 'a', firmware: '/fw', memory: '1G', console: 'unix:/so,ck', network: { bridge: 'br0' }, disks: [] };
+  const args = machineArguments(description, [plug(18, '/dev/xvdb', 51728), plug(17, '/dev/xvda', 51712)], facts);
+  assert.equal(args[args.indexOf('-bios') + 1], '/fw');
+  assert.ok(!args.includes('-kernel') && !args.includes('-append'));
+  const devices = args.filter((arg) => arg.includes('virtio-blk-pci')).map((arg) => JSON.parse(arg) as Record<string, unknown>);
+  assert.deepEqual(
+    devices.map(({ id, bootindex, logical_block_size }) => [id, bootindex, logical_block_size]),
+    [
+      ['vbd17.xvda', 1, 4096],
+      ['vbd18.xvdb', 2, 4096],
+    ],
+  );
+  assert.ok(args.includes('socket,id=console,path=/so,,ck,server=on,wait=off'));
+  assert.ok(args.includes('bridge,id=net0,br=br0'));
+});
+
 test('guestCommandLine() leaves a console that the user chose', () => {
   assert.equal(guestCommandLine({ name: 'a', kernel: '/k', memory: '1G', cmdline: 'console=ttyS1 quiet', disks: [] }, []), 'console=ttyS1 quiet');
 });

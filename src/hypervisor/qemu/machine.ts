@@ -14,26 +14,40 @@ import type { QmpObject } from './qmp-codec.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 export type MachinePaths = { readonly qmpSocket: string; readonly consoleSocket: string; readonly pidFile: string };
-export type MachineFacts = { readonly accelerator: Accelerator; readonly paths: MachinePaths };
-type PluggedDisk = Pick<Plug, 'generation' | 'mode' | 'endpoint' | 'serial' | 'target' | 'vdev'>;
+export type MachineFacts = {
+  readonly accelerator: Accelerator;
+  readonly paths: MachinePaths;
+  /** QEMU's own when left out. */
+  readonly firmwareFile?: string;
+};
+type PluggedDisk = Pick<Plug, 'generation' | 'mode' | 'endpoint' | 'serial' | 'target' | 'vdev' | 'blockBytes'>;
 
 /** Slots of the bus: 0 the bridge, 1 the board's devices, 2 the network; the rest, up to 31, for disks. */
 const firstDiskSlot = 3;
 const lastDiskSlot = 31;
 
-export function machineArguments(description: DomainDescription, disks: readonly PluggedDisk[], { accelerator, paths }: MachineFacts): readonly string[] {
-  const { name, kernel, ramdisk, vcpus = 1, console: log } = description;
-  const logged = log === undefined ? '' : `,logfile=${escaped(log)},logappend=on`;
+export function machineArguments(
+  description: DomainDescription,
+  disks: readonly PluggedDisk[],
+  { accelerator, paths, firmwareFile }: MachineFacts,
+): readonly string[] {
+  const { name, vcpus = 1, console: log } = description;
+  const logged = log === undefined || consoleSocketOf(description) !== null ? '' : `,logfile=${escaped(log)},logappend=on`;
   return [
     ...['-name', `guest=${escaped(name)}`, '-daemonize', '-pidfile', paths.pidFile],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     ...['-machine', 'pc,usb=off,vmport=off', '-accel', accelerator === 'kvm' ? 'kvm' : `tcg${vcpus > 1 ? ',thread=multi' : ''}`],
     ...['-cpu', processorModel(accelerator), '-smp', String(vcpus), '-m', `${Math.ceil(parseSize(description.memory) / MIB)}M`],
-    ...['-kernel', kernel, ...(ramdisk === undefined ? [] : ['-initrd', ramdisk]), '-append', guestCommandLine(description, disks)],
+    ...bootArguments(description, disks, firmwareFile),
     ...['-chardev', `socket,id=qmp,path=${escaped(paths.qmpSocket)},server=on,wait=off`, '-mon', 'chardev=qmp,mode=control'],
-    ...['-chardev', `socket,id=console,path=${escaped(paths.consoleSocket)},server=on,wait=off${logged}`, '-serial', 'chardev:console'],
+    ...[
+      '-chardev',
+      `socket,id=console,path=${escaped(consoleSocketOf(description) ?? paths.consoleSocket)},server=on,wait=off${logged}`,
+      '-serial',
+      'chardev:console',
+    ],
     ...networkArguments(description),
-    ...diskArguments(disks),
+    ...diskArguments(disks, description.kernel === undefined),
     ...(description.onExit === 'stop' ? ['-no-reboot'] : []),
   ];
 }
@@ -44,13 +58,30 @@ export function guestCommandLine(description: DomainDescription, disks: readonly
   return /(^| )console=/.test(words) ? words : `console=ttyS0 ${words}`.trimEnd();
 }
 
-function diskArguments(disks: readonly PluggedDisk[]): readonly string[] {
+/** `unix:PATH`: where the user wants the console's socket. */
+export const consoleSocketOf = ({ console }: DomainDescription): string | null =>
+  console?.startsWith('unix:') === true ? console.slice('unix:'.length) : null;
+
+function bootArguments(description: DomainDescription, disks: readonly PluggedDisk[], firmwareFile: string | undefined): readonly string[] {
+  const { kernel, ramdisk } = description;
+  const firmware = firmwareFile === undefined ? [] : ['-bios', firmwareFile];
+  if (kernel === undefined) return firmware;
+  return [...firmware, '-kernel', kernel, ...(ramdisk === undefined ? [] : ['-initrd', ramdisk]), '-append', guestCommandLine(description, disks)];
+}
+
+/** `bootable`: the firmware tries them in their order. */
+function diskArguments(disks: readonly PluggedDisk[], bootable: boolean): readonly string[] {
   const sorted = disks.toSorted((a, b) => a.vdev - b.vdev);
   const taken = new Set<number>();
-  return sorted.flatMap((disk) => {
+  return sorted.flatMap((disk, index) => {
     const slot = freeSlot(taken);
     taken.add(slot);
-    return ['-blockdev', JSON.stringify(nodeOptions(disk)), '-device', JSON.stringify(deviceOptions(disk, slot))];
+    return [
+      '-blockdev',
+      JSON.stringify(nodeOptions(disk)),
+      '-device',
+      JSON.stringify({ ...deviceOptions(disk, slot), ...(bootable ? { bootindex: index + 1 } : {}) }),
+    ];
   });
 }
 
@@ -89,12 +120,14 @@ export function nodeOptions(disk: { readonly generation: Generation; readonly mo
 }
 
 /** Errors go to the guest: a guest that is paused on “no space” instead would hang without a word. */
-export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial'>, slot: number): QmpObject {
+export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial' | 'blockBytes'>, slot: number): QmpObject {
   return {
     driver: 'virtio-blk-pci',
     id: deviceName(disk),
     drive: nodeName(disk.generation),
     serial: disk.serial.slice(0, 20),
+    // The guest must not ask for less than the disk has: QEMU would read, change and write whole blocks in its place.
+    ...(disk.blockBytes === 4096 ? { logical_block_size: 4096, physical_block_size: 4096 } : {}),
     bus: 'pci.0',
     addr: `0x${slot.toString(16)}`,
     rerror: 'report',

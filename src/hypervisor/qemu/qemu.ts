@@ -9,6 +9,7 @@ import { chooseAccelerator } from './accelerator.ts';
 import { knows, pluggedIn, plugInto, unplugFrom, usualLetGoMs } from './disks.ts';
 import { isStarted, killDomain, listFolders, livingPid, makeFolder, markStarted, removeFolder, waitGone, domainFolder } from './domain-folder.ts';
 import type { DomainFolder } from './domain-folder.ts';
+import { firmwareOf, prepareConsole, removeConsole } from './machine-files.ts';
 import { machineArguments } from './machine.ts';
 import type { Accelerator } from './machine.ts';
 import { isObject } from './qmp-codec.ts';
@@ -100,7 +101,10 @@ class Qemu implements Hypervisor {
       await this.#makeRoom(folder);
       try {
         this.#accelerator ??= chooseAccelerator(programs);
-        await this.#run(machineArguments(description, plugs, { accelerator: await this.#accelerator, paths: folder }));
+        await prepareConsole(folder, description);
+        const firmwareFile = firmwareOf(description);
+        const facts = { accelerator: await this.#accelerator, paths: folder, ...(firmwareFile === null ? {} : { firmwareFile }) };
+        await this.#run(machineArguments(description, plugs, facts));
         await (await this.#qmp(folder)).execute('cont');
         pid = await markStarted(folder);
       } catch (error) {
@@ -229,6 +233,7 @@ class Qemu implements Hypervisor {
         .catch(() => undefined);
       if (!(await waitGone(folder, pid, 3_000))) await killDomain(folder);
     }
+    removeConsole(folder);
     await removeFolder(folder);
   }
 
@@ -247,6 +252,7 @@ class Qemu implements Hypervisor {
       );
       if (this.#closed) return;
       if (!(await waitGone(folder, pid, connected ? 1_000 : 5_000))) continue;
+      removeConsole(folder);
       await removeFolder(folder);
       for (const ended of this.#watchers) ended(folder.name);
       return;
