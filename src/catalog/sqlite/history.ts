@@ -1,5 +1,5 @@
-// What each commit found of the disks that it changed, in one row a commit: a create pays one append for it. Kept as long as
-// the events beside it.
+// What each commit found of the disks that it changed: beside the last event of the commit, so that a create pays nothing for it,
+// or in a row of its own when it told no event. Kept as long as the events.
 
 import { XvdError } from '../../base/error.ts';
 import { bytes, extents, wallMs } from '../../base/units.ts';
@@ -28,10 +28,13 @@ function diskOfPart(id: DiskId, part: DiskPart): Disk {
 }
 
 export function historyOf(tx: Transaction, sinceEvent: number, eventsKept: number): readonly HistoryEntry[] {
+  tx.images.writeEvent(tx.sql);
+  const since = Math.max(sinceEvent, tx.meta.next_event - eventsKept);
   // Commits and events rise together: from the newest backwards, until one lies wholly before the event.
-  const last = 'SELECT commit_number FROM history WHERE next_event <= ? ORDER BY commit_number DESC LIMIT 1';
-  const sql = `SELECT * FROM history WHERE commit_number > ifnull((${last}), 0) ORDER BY commit_number DESC`;
-  return tx.sql.all(sql, Math.max(sinceEvent, tx.meta.next_event - eventsKept)).map(entryOf);
+  const last = 'SELECT commit_number FROM history WHERE next_event <= ?1 ORDER BY commit_number DESC LIMIT 1';
+  const sql = `SELECT commit_number, next_event, before FROM history WHERE commit_number > ifnull((${last}), 0)
+    UNION ALL SELECT commit_number, id + 1, before FROM event WHERE id >= ?1 AND before IS NOT NULL ORDER BY 1 DESC`;
+  return tx.sql.all(sql, since).map(entryOf);
 }
 
 function entryOf(row: Row): HistoryEntry {

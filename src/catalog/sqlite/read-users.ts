@@ -31,7 +31,10 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   events: async (afterId, limit) => {
     // Older rows may still be there: they are deleted many at a time.
     const oldest = tx.meta.next_event - eventsKept;
-    return tx.sql.all('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?', Math.max(afterId, oldest - 1), limit).map(eventOf);
+    tx.images.writeEvent(tx.sql);
+    return tx.sql
+      .all('SELECT id, time, type, subject, cause, data FROM event WHERE id > ? ORDER BY id LIMIT ?', Math.max(afterId, oldest - 1), limit)
+      .map(eventOf);
   },
   history: async (sinceEvent) => historyOf(tx, sinceEvent, eventsKept),
 });

@@ -4,7 +4,7 @@
 
 /** "xvd1" in ASCII. */
 export const APPLICATION_ID = 0x78766431;
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** Stands for "never" where expiries are compared. */
 export const NEVER_MS = Number.MAX_SAFE_INTEGER;
@@ -166,15 +166,16 @@ CREATE TABLE event (
   type TEXT NOT NULL,
   subject TEXT NOT NULL,
   cause TEXT NOT NULL,
-  data TEXT NOT NULL
+  data TEXT NOT NULL,
+  -- Of the last event of a commit that changed disks: what it found of them, as [id, row | null | 0, runs | 0] of each.
+  commit_number INTEGER,
+  before TEXT
 ) STRICT;
 
--- What each commit found of the disks that it changed, as one compact row: [id, row | null | 0, runs | 0] of each.
+-- The same of commits that told no event.
 CREATE TABLE history (
   commit_number INTEGER PRIMARY KEY,
   next_event INTEGER NOT NULL,
-  -- The commit that last changed a device.
-  device_commit INTEGER NOT NULL DEFAULT 0,
   before TEXT NOT NULL
 ) STRICT;
 `;

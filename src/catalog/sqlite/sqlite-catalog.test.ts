@@ -14,6 +14,7 @@ import type { Catalog } from '../catalog.ts';
 import { addDiskOn, device, disk, fixedClock, hasCode, proved, run, seededRandom } from '../fixture.ts';
 import { CATALOG_FILE, openSqliteCatalog } from './open.ts';
 import type { SqliteCatalogOptions } from './open.ts';
+import { SCHEMA_VERSION } from './schema.ts';
 
 type Fixture = { readonly folder: string; readonly file: string; readonly open: (over?: Partial<SqliteCatalogOptions>) => Promise<Catalog> };
 
@@ -99,10 +100,10 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
   await add(old, 'a');
   await old[Symbol.asyncDispose]();
   const schema = {
-    version: 4,
+    version: SCHEMA_VERSION + 2,
     migrations: [
-      { from: 3, sql: 'ALTER TABLE disk ADD COLUMN twice INTEGER' },
-      { from: 2, sql: 'ALTER TABLE disk ADD COLUMN once INTEGER' },
+      { from: SCHEMA_VERSION + 1, sql: 'ALTER TABLE disk ADD COLUMN twice INTEGER' },
+      { from: SCHEMA_VERSION, sql: 'ALTER TABLE disk ADD COLUMN once INTEGER' },
     ],
   };
   const fresh = await open({ create: false, schema });
@@ -112,18 +113,26 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
   await assert.rejects(open(), hasCode('CATALOG_NEWER'));
   await fresh[Symbol.asyncDispose]();
 
-  const copy = `${file}.version-2-commit-1`;
-  assert.deepEqual((await readdir(folder)).toSorted(), [CATALOG_FILE, `${CATALOG_FILE}.version-2-commit-1`]);
+  const copy = `${file}.version-${SCHEMA_VERSION}-commit-1`;
+  assert.deepEqual((await readdir(folder)).toSorted(), [CATALOG_FILE, `${CATALOG_FILE}.version-${SCHEMA_VERSION}-commit-1`]);
   const database = new DatabaseSync(copy, { readOnly: true });
-  assert.deepEqual([database.prepare('SELECT name FROM disk').all().length, database.prepare('PRAGMA user_version').get()?.['user_version']], [1, 2]);
+  assert.deepEqual(
+    [database.prepare('SELECT name FROM disk').all().length, database.prepare('PRAGMA user_version').get()?.['user_version']],
+    [1, SCHEMA_VERSION],
+  );
   database.close();
 });
+
+/** Version 2 kept what a commit found of disks in a row of its own, always. */
+const asVersion2 = `ALTER TABLE history ADD COLUMN device_commit INTEGER NOT NULL DEFAULT 0;
+  INSERT INTO history (commit_number, next_event, before) SELECT commit_number, id + 1, before FROM event WHERE before IS NOT NULL;
+  ALTER TABLE event DROP COLUMN before; ALTER TABLE event DROP COLUMN commit_number; PRAGMA user_version = 2`;
 
 onDisk('a catalog of version 1 gets what came since', async ({ file, open }) => {
   const old = await open();
   await add(old, 'a');
   await old[Symbol.asyncDispose]();
-  meddle(file, 'DROP TABLE intent; PRAGMA user_version = 1');
+  meddle(file, `${asVersion2}; DROP TABLE intent; PRAGMA user_version = 1`);
   const fresh = await open();
   await add(fresh, 'b');
   assert.deepEqual(await names(fresh), ['a', 'b']);
@@ -131,16 +140,46 @@ onDisk('a catalog of version 1 gets what came since', async ({ file, open }) => 
   await proved(fresh);
 });
 
+onDisk('what commits of version 2 found of disks is still told, together with what is found since', async ({ file, open }) => {
+  const happened = { time: wallMs(1), type: 't', subject: 's', cause: 'c', data: {} };
+  const old = await open();
+  const first = await old.write(async (writer) => {
+    await writer.addEvent(happened);
+    return writer.addDisk(disk({ name: 'a' }));
+  });
+  await old[Symbol.asyncDispose]();
+  meddle(file, asVersion2);
+  const fresh = await open({ create: false });
+  await fresh.write(async (writer) => {
+    await writer.addEvent(happened);
+    await writer.updateDisk({ ...first, name: 'b' });
+  });
+  const seen = await fresh.read((reader) => reader.history(1));
+  assert.deepEqual(
+    seen.map((entry) => [entry.nextEventId, entry.before]),
+    [
+      [3, [{ diskId: 1, disk: first }]],
+      [2, [{ diskId: 1, disk: null }]],
+    ],
+  );
+  assert.equal((await fresh.read((reader) => reader.events(0, 10))).length, 2);
+  await proved(fresh);
+  assert.equal(existsSync(`${file}.version-2-commit-1`), true);
+});
+
 onDisk('a migration that fails leaves the old catalog as it was', async ({ file, open }) => {
   const old = await open();
   await add(old, 'a');
   await old[Symbol.asyncDispose]();
-  await assert.rejects(open({ schema: { version: 4, migrations: [{ from: 2, sql: 'DROP TABLE event' }] } }), hasCode('CATALOG_DAMAGED', /no way/));
-  await assert.rejects(open({ schema: { version: 3, migrations: [{ from: 2, sql: 'DROP TABLE event; SELECT nonsense' }] } }));
+  await assert.rejects(
+    open({ schema: { version: SCHEMA_VERSION + 2, migrations: [{ from: SCHEMA_VERSION, sql: 'DROP TABLE event' }] } }),
+    hasCode('CATALOG_DAMAGED', /no way/),
+  );
+  await assert.rejects(open({ schema: { version: SCHEMA_VERSION + 1, migrations: [{ from: SCHEMA_VERSION, sql: 'DROP TABLE event; SELECT nonsense' }] } }));
   const again = await open();
   assert.deepEqual(await names(again), ['a']);
   await proved(again);
-  assert.equal(existsSync(`${file}.version-2-commit-1`), true);
+  assert.equal(existsSync(`${file}.version-${SCHEMA_VERSION}-commit-1`), true);
 });
 
 onDisk('a file that is no database, or no catalog, is said to be damaged and left alone', async ({ folder, file, open }) => {

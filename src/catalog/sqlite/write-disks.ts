@@ -69,14 +69,14 @@ const spanOf = (id: number): number => Math.floor(id / SPAN_DISKS);
 
 const spanRow = (tx: Transaction, id: number): Row | undefined => tx.sql.get('SELECT soonest, latest FROM disk_span WHERE span = ?', spanOf(id));
 
-/** A bound that moves goes so much too far, so that of a burst of disks only the first moves it. */
+/** The latest end that moves goes so much too far, so that of a burst of disks only the first moves it. */
 const SPARE_MS = 60_000;
 
 function widenSpan(tx: Transaction, id: number, expiresAt: number | null, row = spanRow(tx, id)): void {
   const at = expiresAt ?? NEVER_MS;
   const [soonest, latest] = row === undefined ? [NEVER_MS, 0] : [Number(row['soonest']), Number(row['latest'])];
   if (row !== undefined && at >= soonest && at <= latest) return;
-  storeSpan(tx, id, at < soonest && at !== NEVER_MS ? at - SPARE_MS : soonest, at > latest ? Math.min(at + SPARE_MS, NEVER_MS) : latest);
+  storeSpan(tx, id, Math.min(at, soonest), at > latest ? Math.min(at + SPARE_MS, NEVER_MS) : latest);
 }
 
 function moveInSpan(tx: Transaction, id: number, from: number | null, to: number | null): void {
@@ -84,10 +84,7 @@ function moveInSpan(tx: Transaction, id: number, from: number | null, to: number
   const [soonest, latest] = [Number(row?.['soonest'] ?? NEVER_MS), Number(row?.['latest'] ?? 0)];
   const at = from ?? NEVER_MS;
   // Only what stood at an edge, and alone, can leave the span narrower than before.
-  const stays =
-    row !== undefined &&
-    (at < latest - SPARE_MS || hasOne(tx, id, '>=', latest - SPARE_MS)) &&
-    (at > soonest + SPARE_MS || hasOne(tx, id, '<=', soonest + SPARE_MS));
+  const stays = row !== undefined && (at < latest - SPARE_MS || hasOne(tx, id, '>=', latest - SPARE_MS)) && (at > soonest || hasOne(tx, id, '<=', soonest));
   if (stays) widenSpan(tx, id, to, row);
   else settleSpan(tx, id);
 }

@@ -5,7 +5,7 @@ import { invariant } from '../../base/invariant.ts';
 import type { DiskId, Vbd } from '../../core/types.ts';
 import type { CatalogWriter } from '../catalog.ts';
 import { forgetHistory } from './history.ts';
-import { eventColumns, intentColumns, vbdColumns, vbdOf, workerColumns } from './rows.ts';
+import { intentColumns, vbdColumns, vbdOf, workerColumns } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
 type UserWriter = Pick<
@@ -72,7 +72,7 @@ export const writeUsers = (tx: Transaction, eventsKept: number): UserWriter => (
   removeIntent: async (kind, key) => void tx.sql.run('DELETE FROM intent WHERE kind = ? AND key = ?', kind, key),
   addEvent: async (added) => {
     const event = { ...added, id: tx.meta.next_event };
-    tx.sql.insert('event', eventColumns(event));
+    tx.images.addEvent(tx.sql, event);
     tx.meta.next_event += 1;
     if (event.id % EVENT_BATCH === 0) {
       tx.sql.run('DELETE FROM event WHERE id <= ?', event.id - eventsKept);

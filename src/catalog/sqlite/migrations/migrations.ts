@@ -17,4 +17,11 @@ export const migrations: readonly Migration[] = [
   UNIQUE (kind, key)
 ) STRICT;`,
   },
+  {
+    // What a commit found of disks stands beside its last event.
+    from: 2,
+    sql: `ALTER TABLE event ADD COLUMN commit_number INTEGER;
+ALTER TABLE event ADD COLUMN before TEXT;
+ALTER TABLE history DROP COLUMN device_commit;`,
+  },
 ];
