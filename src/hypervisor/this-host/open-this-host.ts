@@ -1,5 +1,5 @@
 // Domain 0: this host itself. A block endpoint gets a link at the target name; an NBD endpoint is first made a block device
-// by qemu-storage-daemon (a file through FUSE) and a loop device. Every step can be repeated, and is recorded before it is
+// by the kernel's NBD client, or where it has none by qemu-storage-daemon (a file through FUSE) and a loop device. Every step can be repeated, and is recorded before it is
 // taken. By force, I/O is made to fail first; mounts of others are left to them, since writing below them would be worse.
 
 import { access, constants, readFile, stat } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import { limits } from '../../base/limits.ts';
 import type { Generation, SectorUser } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
 import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervisor.ts';
+import { connectKernelNbd, detachKernelNbd, disconnectKernelNbd, findKernelNbd, kernelNbdLacks } from './kernel-nbd.ts';
 import { abandonLoop, attachLoop, detachLoop, findLoops, flush, openExclusively } from './loop-device.ts';
 import { plugRecords } from './plug-record.ts';
 import type { PlugRecord, PlugRecords } from './plug-record.ts';
@@ -26,11 +27,24 @@ export type ThisHostOptions = {
   readonly flushMs?: number;
 };
 
-type Context = ThisHostOptions & { readonly records: PlugRecords; readonly bootId: string; readonly flushMs: number };
+type Context = ThisHostOptions & {
+  readonly records: PlugRecords;
+  readonly bootId: string;
+  readonly flushMs: number;
+  /** Asked once: null, or why the kernel's NBD client can't be used. */
+  readonly kernelNbdLacks: () => Promise<string | null>;
+};
 
 export async function openThisHost(options: ThisHostOptions): Promise<Hypervisor> {
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  const context: Context = { ...options, records: plugRecords(options.runFolder), bootId, flushMs: options.flushMs ?? limits.fenceMs };
+  let asked: Promise<string | null> | null = null;
+  const context: Context = {
+    ...options,
+    records: plugRecords(options.runFolder),
+    bootId,
+    flushMs: options.flushMs ?? limits.fenceMs,
+    kernelNbdLacks: () => (asked ??= kernelNbdLacks(options.programs)),
+  };
   const here: DomainFacts = { name: '0', id: '0', hypervisor: 'host', state: 'running' };
   const noDomains = (): never => {
     throw new XvdError('NOT_SUPPORTED', 'domain 0 is this host: it is not started or stopped by xvd');
@@ -52,11 +66,12 @@ export async function openThisHost(options: ThisHostOptions): Promise<Hypervisor
   };
 }
 
-async function available({ programs }: Context): Promise<{ available: boolean; reason: string }> {
+async function available(context: Context): Promise<{ available: boolean; reason: string }> {
   if (process.getuid?.() !== 0) return { available: false, reason: 'attaching to this host needs root' };
+  if ((await context.kernelNbdLacks()) === null) return { available: true, reason: '' };
   const lacks: string[] = [];
   for (const node of ['/dev/fuse', '/dev/loop-control']) await access(node, constants.R_OK | constants.W_OK).catch(() => lacks.push(node));
-  for (const name of ['qemu-storage-daemon', 'losetup'] as const) if (programs.find(name) === null) lacks.push(name);
+  for (const name of ['qemu-storage-daemon', 'losetup'] as const) if (context.programs.find(name) === null) lacks.push(name);
   return { available: true, reason: lacks.length === 0 ? '' : `only block devices can be attached: ${lacks.join(', ')} missing` };
 }
 
@@ -98,18 +113,25 @@ async function refuseTaken({ records }: Context, { generation, target }: Plug): 
   if (there !== null && there !== mine) throw taken(target);
 }
 
-/** A block device over the NBD endpoint; what is there of it already is taken over if it still answers. */
+/** A block device over the NBD endpoint, by the kernel where it can; what is there of it already is taken over if it still answers. */
 async function makeDevice(context: Context, record: PlugRecord): Promise<string> {
   const { programs, records } = context;
   const { generation, endpoint, mode, blockBytes } = record;
   if (endpoint.kind !== 'nbd') throw new XvdError('INTERNAL', 'only an NBD endpoint needs a device made');
+  const { socketPath, exportName } = endpoint;
+  const connected = await findKernelNbd(socketPath);
+  if (connected !== null) return connected.node;
   const exportFile = records.exportFile(generation);
   const pidFile = pidFileOf(context, generation);
   const writable = mode === 'w';
   const running = (await findStorageDaemons(pidFile)).length === 1 && (await exportAnswers(exportFile));
   if (!running) {
     await undoDevice(context, record);
-    await startStorageDaemon(programs, { socketPath: endpoint.socketPath, exportName: endpoint.exportName, writable, exportFile, pidFile });
+    if ((await context.kernelNbdLacks()) === null) {
+      const options = { socketPath, exportName, writable, blockBytes, nodesFolder: records.nodesFolder, users: context.users };
+      return (await connectKernelNbd(programs, options)).node;
+    }
+    await startStorageDaemon(programs, { socketPath, exportName, writable, exportFile, pidFile });
   }
   const [loop] = await findLoops(exportFile);
   return loop ?? (await attachLoop(programs, { file: exportFile, writable, blockBytes }));
@@ -123,19 +145,29 @@ async function takeOut(context: Context, { generation, target, force }: Unplug):
   if (record === null) return;
   requireRoot();
   if (force) return undo(context, record);
-  const { endpoint } = record;
-  const devices = endpoint.kind === 'block' ? [endpoint.path] : await findLoops(records.exportFile(generation));
-  for (const device of devices) await refuseBusy(context.users, device, target);
-  for (const device of devices) {
-    if (endpoint.kind === 'block') await flushNode(context, device);
-    else await detachLoop(context.programs, device, records.exportFile(generation), context.flushMs);
-  }
-  await removeLink(record.target, record.linkTo);
-  if (endpoint.kind === 'nbd') {
-    await endStorageDaemon(pidFileOf(context, generation), false);
-    await unmountExport(context.programs, records.exportFile(generation));
-  }
+  await letGo(context, record, target);
   await records.remove(generation);
+}
+
+/** What was written is flushed; VBD_BUSY while somebody uses it. */
+async function letGo(context: Context, record: PlugRecord, target: string): Promise<void> {
+  const { programs, records, users, flushMs } = context;
+  const { generation, endpoint, linkTo } = record;
+  if (endpoint.kind === 'block') {
+    await refuseBusy(users, endpoint.path, target);
+    await flushNode(context, endpoint.path);
+    return removeLink(record.target, linkTo);
+  }
+  const exportFile = records.exportFile(generation);
+  const connected = await findKernelNbd(endpoint.socketPath);
+  const loops = await findLoops(exportFile);
+  if (connected !== null) await refuseBusy(users, connected.node, target, connected.pid);
+  for (const loop of loops) await refuseBusy(users, loop, target);
+  if (connected !== null) await detachKernelNbd(connected, endpoint.socketPath, records.nodesFolder, flushMs);
+  for (const loop of loops) await detachLoop(programs, loop, exportFile, flushMs);
+  await removeLink(record.target, linkTo);
+  await endStorageDaemon(pidFileOf(context, generation), false);
+  await unmountExport(programs, exportFile);
 }
 
 async function flushNode({ flushMs }: Context, path: string): Promise<void> {
@@ -157,6 +189,7 @@ async function undo(context: Context, record: PlugRecord): Promise<void> {
 
 async function undoDevice(context: Context, { generation, endpoint }: PlugRecord): Promise<void> {
   if (endpoint.kind !== 'nbd') return;
+  await disconnectKernelNbd(endpoint.socketPath, context.records.nodesFolder);
   const exportFile = context.records.exportFile(generation);
   await endStorageDaemon(pidFileOf(context, generation), true);
   for (const loop of await findLoops(exportFile)) await abandonLoop(context.programs, loop);

@@ -20,6 +20,8 @@ export type PlugRecords = {
   folder(generation: Generation): string;
   /** The file that shows the endpoint's bytes (an export through FUSE). */
   exportFile(generation: Generation): string;
+  /** Has a file for each kernel NBD device that is a VBD. */
+  readonly nodesFolder: string;
   read(generation: Generation): Promise<PlugRecord | null>;
   list(): Promise<readonly PlugRecord[]>;
   write(record: PlugRecord): Promise<void>;
@@ -35,6 +37,7 @@ export function plugRecords(runFolder: string): PlugRecords {
   };
   return {
     folder,
+    nodesFolder: join(home, 'nodes'),
     exportFile: (generation) => join(folder(generation), 'disk'),
     read,
     list: async () => {

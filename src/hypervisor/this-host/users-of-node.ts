@@ -10,12 +10,13 @@ import type { SectorUser } from '../../core/types.ts';
 const ROUNDS = 10;
 const ROUND_MS = 50;
 
-/** VBD_BUSY saying who uses it and where. */
-export async function refuseBusy(users: () => Promise<readonly SectorUser[]>, device: string, target: string): Promise<void> {
+/** VBD_BUSY saying who uses it and where. `servedBy`: the process that makes it a device. */
+export async function refuseBusy(users: () => Promise<readonly SectorUser[]>, device: string, target: string, servedBy?: number): Promise<void> {
   const space = await spaceOf(device);
   if (space === null) return;
   for (let round = 1; ; round += 1) {
-    const busy = (await users()).filter((user) => user.footprint.own.some((range) => range.space === space));
+    const others = (await users()).filter((user) => servedBy === undefined || !user.name.endsWith(`(pid ${servedBy})`));
+    const busy = others.filter((user) => user.footprint.own.some((range) => range.space === space));
     if (busy.length === 0) return;
     const lasting = busy.some((user) => user.kind !== 'process');
     if (lasting || round === ROUNDS) {
