@@ -1,7 +1,8 @@
 // At the start of the daemon: what a crash, a reboot or a kill left half-done is completed or undone, with an event.
 // First everything that runs is taken over, so that guests wait as short as possible.
 
-import type { Vbd } from '../core/types.ts';
+import type { Generation, Vbd } from '../core/types.ts';
+import type { Hypervisor } from '../hypervisor/hypervisor.ts';
 import { attachDue, findMovedDevices } from './after-reboot.ts';
 import { plugOf, confirm } from './attach-vbd.ts';
 import { change } from './change.ts';
@@ -17,9 +18,10 @@ export async function reconcile(system: System): Promise<void> {
   await findMovedDevices(system);
   await undoStarts(system, bootId);
   const rows = await system.catalog.read((reader) => reader.vbds());
-  await closeUnknown(system, rows);
+  const plugged = await lookAtPlugs(system);
+  await closeUnknown(system, rows, plugged);
   for (const vbd of rows) {
-    await guarded(system, vbd, () => (vbd.bootId === bootId ? takeOver(system, vbd) : afterReboot(system, vbd)));
+    await guarded(system, vbd, () => (vbd.bootId === bootId ? takeOver(system, vbd, plugged) : afterReboot(system, vbd)));
   }
   await reapWorkers(system);
   await attachDue(system);
@@ -34,10 +36,26 @@ async function guarded(system: System, vbd: Vbd, body: () => Promise<void>): Pro
   }
 }
 
-async function closeUnknown(system: System, rows: readonly Vbd[]): Promise<void> {
-  const known = new Set(rows.map((vbd) => vbd.generation));
+/** What each hypervisor says that is plugged; null when it can't tell: one guest that hangs must not keep the others from being served. */
+type Plugged = ReadonlyMap<Hypervisor, ReadonlySet<Generation> | null>;
+
+async function lookAtPlugs(system: System): Promise<Plugged> {
+  const plugged = new Map<Hypervisor, ReadonlySet<Generation> | null>();
   for (const hypervisor of system.hypervisors) {
-    for (const generation of await hypervisor.plugged()) {
+    try {
+      plugged.set(hypervisor, new Set(await hypervisor.plugged()));
+    } catch (error) {
+      plugged.set(hypervisor, null);
+      await change(system, 'daemon start', (tx) => tx.event('hypervisor.silent', hypervisor.name, { reason: messageOf(error) }));
+    }
+  }
+  return plugged;
+}
+
+async function closeUnknown(system: System, rows: readonly Vbd[], plugged: Plugged): Promise<void> {
+  const known = new Set(rows.map((vbd) => vbd.generation));
+  for (const [hypervisor, generations] of plugged) {
+    for (const generation of generations ?? []) {
       if (!known.has(generation)) await hypervisor.unplug({ generation, domain: '', target: '', force: true });
     }
   }
@@ -46,10 +64,11 @@ async function closeUnknown(system: System, rows: readonly Vbd[]): Promise<void>
   }
 }
 
-async function takeOver(system: System, vbd: Vbd): Promise<void> {
+async function takeOver(system: System, vbd: Vbd, plugged: Plugged): Promise<void> {
   const hypervisor = hypervisorOf(system, vbd);
-  const plugged = hypervisor === null || (await hypervisor.plugged()).includes(vbd.generation);
-  if (vbd.state === 'attached' && plugged) {
+  // Who can't tell may still have it: its guest goes on when it can.
+  const isPlugged = hypervisor === null || plugged.get(hypervisor)?.has(vbd.generation) !== false;
+  if (vbd.state === 'attached' && isPlugged) {
     await dataPathOf(system, vbd.driver).open(await planOf(system, vbd));
     return;
   }

@@ -29,6 +29,9 @@ export type QemuOptions = {
 /** A guest that has only begun to boot does not hear the button yet: it is pressed again. */
 const pressAgainMs = 10_000;
 
+/** Everybody who asks for a domain asks for its state: one guest that hangs must not hold up the rest for long. */
+const stateMs = 1_500;
+
 export const openQemu = (options: QemuOptions): Hypervisor => new Qemu(options);
 
 class Qemu implements Hypervisor {
@@ -66,15 +69,19 @@ class Qemu implements Hypervisor {
   }
 
   /** The generation alone says which VBD: one that is in none of the domains has been let go of. */
-  async unplug({ generation, force }: Unplug): Promise<void> {
-    for (const folder of await listFolders(this.#options.runFolder)) {
+  async unplug({ generation, domain, force }: Unplug): Promise<void> {
+    const folders = await listFolders(this.#options.runFolder);
+    // Its own first: what is found there needs no answer of the others.
+    for (const folder of folders.toSorted((a, b) => Number(b.name === domain) - Number(a.name === domain))) {
       const pid = await livingPid(folder);
       if (pid === null) continue;
       try {
         const qmp = await this.#qmp(folder);
-        if (await knows(qmp, generation)) await unplugFrom(qmp, generation, { force, letGoMs: this.#options.letGoMs ?? usualLetGoMs });
+        if (await knows(qmp, generation)) return await unplugFrom(qmp, generation, { force, letGoMs: this.#options.letGoMs ?? usualLetGoMs });
+        if (folder.name === domain) return;
       } catch (error) {
-        if (!(await waitGone(folder, pid, 1_000))) throw error;
+        // Another guest that does not answer is no reason to refuse this one.
+        if ((folder.name === domain || domain === '') && !(await waitGone(folder, pid, 1_000))) throw error;
       }
     }
   }
@@ -160,10 +167,11 @@ class Qemu implements Hypervisor {
   }
 
   async #stateOf(folder: DomainFolder): Promise<DomainFacts['state']> {
-    const status = await this.#qmp(folder).then(
-      (qmp) => qmp.execute('query-status'),
-      () => null,
-    );
+    const status = await limited(
+      this.#qmp(folder).then((qmp) => qmp.execute('query-status')),
+      stateMs,
+      () => new Error('late'),
+    ).catch(() => null);
     const word = isObject(status) ? status['status'] : 'running'; // a QEMU that does not answer still runs its guest
     if (word === 'paused' || word === 'suspended') return word;
     if (word === 'prelaunch') return 'starting';

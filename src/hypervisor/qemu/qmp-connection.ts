@@ -20,8 +20,10 @@ export interface QmpConnection extends Disposable {
 
 /** QEMU answers within milliseconds; under emulation on a busy machine, or while it drains a slow disk, within seconds. */
 const answerMs = 15_000;
+/** It greets at once: one that does not is stopped or served already by another. */
+const greetMs = 5_000;
 
-export async function connectQmp(path: string, timeoutMs = answerMs): Promise<QmpConnection> {
+export async function connectQmp(path: string, timeoutMs = greetMs): Promise<QmpConnection> {
   const connection = new Connection(path, await connected(path, timeoutMs));
   try {
     await connection.greeted(timeoutMs);
