@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { attachVbd } from '../app/attach-vbd.ts';
+import { checkAttachments } from '../app/check-attachments.ts';
 import { checkPool } from '../app/check-pool.ts';
 import { copiesUnderWay } from '../app/copies.ts';
 import { exportImage, importImage } from '../app/copy-image.ts';
@@ -194,10 +195,11 @@ export const routes: readonly Route[] = [
     method: 'delete',
     path: '/vbds/{domain}/{target}',
     summary: 'detach a target from a domain',
-    query: query.force,
+    query: query.detach,
     body: null,
     answer: answer.vbd,
-    handle: ({ system }, params, { force }) => detachVbd(system, { domain: param(params, 'domain'), target: param(params, 'target'), force: force === 'true' }),
+    handle: ({ system }, params, { force, ...rest }) =>
+      detachVbd(system, { domain: param(params, 'domain'), target: param(params, 'target'), force: force === 'true', ...given(rest) }),
   }),
   route({
     method: 'get',
@@ -242,6 +244,15 @@ export const routes: readonly Route[] = [
     query: query.check,
     body: null,
     answer: answer.check,
-    handle: ({ system }) => checkPool(system),
+    handle: async ({ system }) => ({ problems: [...(await checkPool(system)).problems, ...(await checkAttachments(system)).problems] }),
+  }),
+  route({
+    method: 'post',
+    path: '/check/attachments',
+    summary: 'what is attached, held against what the hypervisors and data paths have; repair mends it',
+    query: query.none,
+    body: body.check,
+    answer: answer.check,
+    handle: ({ system }, _, __, { repair }) => checkAttachments(system, { repair: repair === true }),
   }),
 ];

@@ -17,6 +17,7 @@ export const query = {
     after: z.coerce.number().int().nonnegative().optional(),
   }),
   force: z.strictObject({ force: z.enum(['true', 'false']).optional() }),
+  detach: z.strictObject({ force: z.enum(['true', 'false']).optional(), generation: z.coerce.number().int().positive().optional() }),
   vbds: z.strictObject({ domain: z.string().optional() }),
   check: z.strictObject({}),
   none: z.strictObject({}),
@@ -34,6 +35,7 @@ export const body = {
     dryRun: z.boolean().optional(),
   }),
   lease: z.strictObject({ expiresInSeconds }),
+  check: z.strictObject({ repair: z.boolean().optional() }),
   format: z.strictObject({
     device: z.string(),
     extentBytes: z.number().int().positive().optional(),

@@ -9,6 +9,7 @@ import { vbdInfo } from './info.ts';
 import { attachKey } from './intents.ts';
 import type { Changed, DetachOptions, VbdInfo, Warnings } from './shapes.ts';
 import type { System } from './system.ts';
+import { exportNameOf } from './vbd-plan.ts';
 
 /** Takes a VBD out of its domain. VBD_NOT_FOUND; VBD_BUSY while the domain uses it, unless forced; FENCE_UNPROVED. */
 export async function detachVbd(system: System, options: DetachOptions): Promise<VbdInfo & Changed & Warnings> {
@@ -16,6 +17,10 @@ export async function detachVbd(system: System, options: DetachOptions): Promise
   return system.queue(`domain:${domain}`, async () => {
     const { target, vdev } = parseTarget(options.target);
     const vbd = (await system.catalog.read((reader) => reader.vbds({ domain }))).find((row) => row.vdev === vdev);
+    if (options.generation !== undefined && vbd?.generation !== options.generation) {
+      const now = vbd === undefined ? 'nothing is attached there' : `${exportNameOf(vbd)} is there now`;
+      throw new XvdError('VBD_NOT_FOUND', `${target} of domain ${domain} is no longer generation ${options.generation}: ${now}`);
+    }
     if (vbd === undefined) return forget(system, domain, target, vdev);
     return { ...vbdInfo(await detach(system, vbd, options.force === true)), changed: true, warnings: [] };
   });
@@ -33,7 +38,8 @@ async function forget(system: System, domain: string, target: string, vdev: numb
 }
 
 async function detach(system: System, vbd: Vbd, force: boolean): Promise<Vbd> {
-  await setState(system, vbd, 'detaching', 'detach');
+  // What a crash cuts off here is completed at the next start the way it was meant: by asking, or by force.
+  await setState(system, vbd, force ? 'revoked' : 'detaching', 'detach');
   try {
     return await endVbd(system, vbd, { force, cause: 'detach', forget: true });
   } catch (error) {

@@ -1,13 +1,14 @@
 // At the start of the daemon: what a crash, a reboot or a kill left half-done is completed or undone, with an event.
 // First everything that runs is taken over, so that guests wait as short as possible.
 
+import { XvdError } from '../base/error.ts';
 import type { Generation, Vbd } from '../core/types.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
 import { attachDue, findMovedDevices } from './after-reboot.ts';
 import { plugOf, confirm } from './attach-vbd.ts';
 import { change } from './change.ts';
 import { dataPathOf, hypervisorOf } from './domains.ts';
-import { endVbd, messageOf } from './end-vbd.ts';
+import { endVbd, messageOf, setState } from './end-vbd.ts';
 import { reapWorkers } from './reap-workers.ts';
 import { undoStarts } from './start-domain.ts';
 import type { System } from './system.ts';
@@ -52,16 +53,26 @@ async function lookAtPlugs(system: System): Promise<Plugged> {
   return plugged;
 }
 
+/** What can't be cleared away now is told, and tried again by the next daemon: the rest is served meanwhile. */
 async function closeUnknown(system: System, rows: readonly Vbd[], plugged: Plugged): Promise<void> {
   const known = new Set(rows.map((vbd) => vbd.generation));
-  for (const [hypervisor, generations] of plugged) {
-    for (const generation of generations ?? []) {
-      if (!known.has(generation)) await hypervisor.unplug({ generation, domain: '', target: '', force: true });
+  const each = async (name: string, list: () => Promise<Iterable<Generation>>, end: (generation: Generation) => Promise<void>): Promise<void> => {
+    try {
+      for (const generation of await list()) if (!known.has(generation)) await end(generation);
+    } catch (error) {
+      await change(system, 'daemon start', (tx) => tx.event('daemon.not-cleared', name, { reason: messageOf(error) }));
     }
+  };
+  for (const [hypervisor, generations] of plugged) {
+    const unplug = (generation: Generation): Promise<void> => hypervisor.unplug({ generation, domain: '', target: '', force: true });
+    await each(hypervisor.name, async () => generations ?? [], unplug);
   }
-  for (const dataPath of system.dataPaths) {
-    for (const generation of await dataPath.list()) if (!known.has(generation)) await dataPath.close(generation);
-  }
+  for (const path of system.dataPaths)
+    await each(
+      path.driver,
+      () => path.list(),
+      (generation) => path.close(generation),
+    );
 }
 
 async function takeOver(system: System, vbd: Vbd, plugged: Plugged): Promise<void> {
@@ -72,6 +83,10 @@ async function takeOver(system: System, vbd: Vbd, plugged: Plugged): Promise<voi
     await dataPathOf(system, vbd.driver).open(await planOf(system, vbd));
     return;
   }
+  if (vbd.state === 'detaching' && isPlugged) {
+    await detachAgain(system, vbd);
+    return;
+  }
   if (vbd.state === 'attached' && hypervisor?.name === 'host') {
     // This host never ends without its boot: what is not plugged was taken away by a crash, and is put back.
     await plugBack(system, vbd);
@@ -80,7 +95,18 @@ async function takeOver(system: System, vbd: Vbd, plugged: Plugged): Promise<voi
   await endVbd(system, vbd, { force: true, cause: 'daemon start' });
 }
 
-async function plugBack(system: System, vbd: Vbd): Promise<void> {
+/** A detach without force that was cut off: the domain is asked again, and keeps what it still uses. */
+async function detachAgain(system: System, vbd: Vbd): Promise<void> {
+  await dataPathOf(system, vbd.driver).open(await planOf(system, vbd));
+  try {
+    await endVbd(system, vbd, { force: false, cause: 'daemon start', forget: true });
+  } catch (error) {
+    if (!(error instanceof XvdError) || error.code !== 'VBD_BUSY') throw error;
+    await setState(system, vbd, 'attached', 'daemon start');
+  }
+}
+
+export async function plugBack(system: System, vbd: Vbd): Promise<void> {
   const plan = await planOf(system, vbd);
   const endpoint = await dataPathOf(system, vbd.driver).open(plan);
   const plugged = await hypervisorOf(system, vbd)?.plug(plugOf(vbd, endpoint, plan.blockBytes));

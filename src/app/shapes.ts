@@ -116,7 +116,13 @@ export type AttachOptions = {
   readonly persist?: boolean;
   readonly dryRun?: boolean;
 };
-export type DetachOptions = { readonly target: string; readonly domain: string; readonly force?: boolean };
+export type DetachOptions = {
+  readonly target: string;
+  readonly domain: string;
+  readonly force?: boolean;
+  /** Only that VBD: a newer one under the target stays. */
+  readonly generation?: number;
+};
 /** `format` as qemu-img calls it; by the name and content of the image when left out. */
 export type ImportOptions = {
   readonly image: string;

@@ -25,6 +25,7 @@ export async function startDomain(system: System, value: unknown, options: { rea
       if ((await other.find(description.name)) !== null) throw new XvdError('DOMAIN_EXISTS', `domain '${description.name}' runs already under ${other.name}`);
     }
     const bootId = await system.host.bootId();
+    await endLeftOver(system, description.name, 'domain ended');
     const starting = { kind: 'starting', key: description.name, bootId, problem: null, value: { hypervisor: hypervisor.name as 'qemu' | 'xen' } } as const;
     await change(system, 'domain start', (tx) => tx.writer.putIntent(starting));
     const reserved: Reserved[] = [];
@@ -130,18 +131,30 @@ export async function stopDomain(system: System, options: { readonly name: strin
 /** A domain has ended for good: so do its VBDs. Gives what was ended. */
 export async function endDomain(system: System, domain: string, cause: string): Promise<DomainInfo['vbds']> {
   return system.queue(`domain:${domain}`, async () => {
-    // The name may have been taken by a new domain while this waited.
-    const rows = await system.catalog.read((reader) => reader.vbds({ domain }));
-    const ended = [];
-    for (const vbd of rows) {
-      const facts = await hypervisorOf(system, vbd)?.find(domain);
-      if (facts !== null && facts !== undefined) continue;
-      if (vbd.hypervisor === 'none') continue;
-      ended.push(vbdInfo(await endVbd(system, vbd, { force: true, cause })));
-    }
+    const ended = await endLeftOver(system, domain, cause);
     if (ended.length > 0) await change(system, cause, (tx) => tx.event('domain.ended', domain, {}));
     return ended;
   });
+}
+
+/** Ends the VBDs that no domain of that name has. A new domain may have taken the name by now: what is plugged into it stays. One
+ *  that can't be proved gone keeps none of the others. */
+async function endLeftOver(system: System, domain: string, cause: string): Promise<DomainInfo['vbds'][number][]> {
+  const ended = [];
+  const failed: unknown[] = [];
+  for (const vbd of await system.catalog.read((reader) => reader.vbds({ domain }))) {
+    const hypervisor = hypervisorOf(system, vbd);
+    if (vbd.hypervisor === 'none' || hypervisor === null) continue;
+    try {
+      const runs = (await hypervisor.find(domain)) !== null;
+      if (runs && (await hypervisor.plugged()).includes(vbd.generation)) continue;
+      ended.push(vbdInfo(await endVbd(system, vbd, { force: true, cause })));
+    } catch (error) {
+      failed.push(error);
+    }
+  }
+  if (failed.length > 0) throw failed[0];
+  return ended;
 }
 
 async function findDomain(system: System, name: string): Promise<{ facts: DomainFacts; hypervisor: Hypervisor }> {

@@ -125,7 +125,10 @@ export const commands: readonly CommandSpec[] = [
     name: 'detach',
     summary: 'detach a target from a domain',
     arguments: [target, { name: 'DOMAIN', help: 'the domain' }],
-    flags: { force: force('pull it away from a domain that uses it') },
+    flags: {
+      force: force('pull it away from a domain that uses it'),
+      generation: { kind: 'text', value: 'N', help: 'only that VBD, not a newer one that has taken its target' },
+    },
     load: () => import('./commands/detach.ts'),
   },
   {

@@ -151,7 +151,10 @@ function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
     extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
-    checkPool: async (options) => (await import('../app/check-pool.ts')).checkPool(system.unguarded, options),
+    checkPool: async (options) => {
+      const { problems } = await (await import('../app/check-pool.ts')).checkPool(system.unguarded, options);
+      return { problems: [...problems, ...(await checkWithDaemon(settings, options?.repair === true))] };
+    },
     autostartDomain: async (description) => (await import('../app/autostart-domain.ts')).autostartDomain(system, description),
     stopAutostart: async (name) => (await import('../app/autostart-domain.ts')).stopAutostart(system, name),
     backupCatalog: async (options) => (await import('../app/backup-catalog.ts')).backupCatalog(system, options),
@@ -161,6 +164,17 @@ function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
 async function attachedOf(system: CatalogSystem, disk: string): Promise<number> {
   const { showDisk } = await import('../app/show-disk.ts');
   return (await showDisk(system, disk)).vbds.length;
+}
+
+/** What hypervisors and data paths have can be asked through the daemon only; without one that is left out. */
+async function checkWithDaemon(settings: Settings, repair: boolean): Promise<ProblemInfo[]> {
+  if (!existsSync(join(settings.runFolder, 'api.sock'))) return [];
+  try {
+    return (await (await daemon(settings)).call<{ problems: ProblemInfo[] }>('POST', '/api/v1/check/attachments', { repair })).problems;
+  } catch (error) {
+    if (error instanceof XvdError && (error.code === 'DAEMON_NOT_RUNNING' || error.code === 'NOT_PERMITTED')) return [];
+    throw error;
+  }
 }
 
 /** Loaded when it is first needed: HTTP costs a command more than the catalog does. */
@@ -176,7 +190,10 @@ function overDaemon(settings: Settings): Pick<Xvd, 'attach' | 'checkSharing' | '
   return {
     attach: (options) => call('POST', at('vbds'), { expert: settings.expert, ...options }),
     checkSharing: (options) => call('POST', at('vbds'), { expert: settings.expert, ...options, dryRun: true }),
-    detach: ({ domain, target, force }) => call('DELETE', `${at('vbds', domain, target.replace(/^\/dev\//, ''))}${forced(force)}`),
+    detach: ({ domain, target, force, generation }) => {
+      const asked = [...(force === true ? ['force=true'] : []), ...(generation === undefined ? [] : [`generation=${generation}`])].join('&');
+      return call('DELETE', `${at('vbds', domain, target.replace(/^\/dev\//, ''))}${asked === '' ? '' : `?${asked}`}`);
+    },
     startDomain: (description, options) => call('POST', at('domains'), { description, expert: options?.expert ?? description.expert ?? settings.expert }),
     stopDomain: ({ name, force }) => call('DELETE', `${at('domains', name)}${forced(force)}`),
     listDomains: () => call('GET', at('domains')),
