@@ -86,6 +86,7 @@ async function startXvd(path: string, cache: 'none' | 'writeback'): Promise<Serv
     nodePath: process.execPath,
     verify: async () => {},
     syscalls: openSyscalls(),
+    spareProcesses: 4,
     log: () => {},
   });
   const endpoint = await dataPath.open(plan);

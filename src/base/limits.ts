@@ -33,6 +33,8 @@ export const limits = {
   nbdNameLength: 4096,
   nbdOptionBytes: 64 * 1024,
   nbdConnectionsPerVbd: 16,
+  /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */
+  nbdSpareProcesses: 4,
   vbds: 4096,
   /** How long a writer waits for other writers of the catalog before CATALOG_LOCKED. */
   catalogLockMs: 5_000,

@@ -3,6 +3,7 @@
 
 import { hostname } from 'node:os';
 import { keyedQueue } from '../base/keyed-queue.ts';
+import { limits } from '../base/limits.ts';
 import { holdersOf } from '../app/holders-of.ts';
 import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
@@ -57,6 +58,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     runFolder,
     connectionProgram: new URL('../datapath/nbd/connection.ts', import.meta.url).pathname,
     nodePath: process.execPath,
+    spareProcesses: limits.nbdSpareProcesses,
     verify,
     syscalls,
     onPoisoned(generation, reason) {

@@ -2,6 +2,8 @@
 // then gives null, and callers take the portable way. A call gives -errno on failure.
 
 import { endianness } from 'node:os';
+import { bindDescriptors } from './descriptor-calls.ts';
+import type { DescriptorCalls } from './descriptor-calls.ts';
 import { loadKoffi, negativeErrno } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
 import { bindMemory } from './memory-calls.ts';
@@ -32,47 +34,48 @@ const SYS_PIDFD_GETFD = 438;
 
 export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: number; readonly writebackPages: number };
 
-export type Syscalls = MemoryCalls & {
-  /** 0 or -errno. Mode: FALLOC_FL_*. */
-  fallocate(fd: number, mode: number, offset: number, length: number): number;
-  /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
-  writeBack(fd: number, offset: number, length: number): number;
-  /** Starts reading a range into the page cache and does not wait. 0 or the error number. */
-  willNeed(fd: number, offset: number, length: number): number;
-  /** lseek with SEEK_DATA or SEEK_HOLE; -errno (-6: none from there on). Moves the open file's own offset. */
-  seek(fd: number, offset: number, whence: number): number;
-  /** read(2) and write(2) at a position, to and from memory at an address (addressOf): bytes, or -errno. */
-  readAt(fd: number, address: number, length: number, position: number): number;
-  writeAt(fd: number, address: number, length: number, position: number): number;
-  /** From a socket to memory at an address: bytes, 0 at its end, -errno. */
-  receive(fd: number, address: number, length: number): number;
-  /** The same without waiting; -EAGAIN: nothing yet. */
-  receiveNow(fd: number, address: number, length: number): number;
-  /** Bytes taken, or -errno (no signal when the other side is gone). */
-  send(fd: number, address: number, length: number): number;
-  prctl(option: number, argument: number): number;
-  /** 0 or the error number (not negative: posix_fadvise's own way). */
-  dropCache(fd: number, offset: number, length: number): number;
-  /** What the page cache holds of a range (Linux 6.5); -errno where the kernel has not got it. */
-  cachestat(fd: number, offset: number, length: number): CacheStat | number;
-  /** Events of one descriptor, now. */
-  poll(fd: number, events: number): number;
-  mkfifo(path: string, mode: number): number;
-  /** A descriptor, or -errno. */
-  pidfdOpen(pid: number): number;
-  /** The same open file as descriptor `fd` of the process; a descriptor, or -errno. */
-  pidfdGetfd(pidfd: number, fd: number): number;
-  ioctl(fd: number, request: number, argument: number): number;
-  /** The same with a structure that the kernel reads and fills; 0 or more, or -errno. */
-  ioctlBytes(fd: number, request: number, bytes: Uint8Array | null): number;
-  /** struct statfs of the filesystem that a path is on (at most 256 bytes); 0 or -errno. */
-  statfs(path: string, bytes: Uint8Array): number;
-  /** A lock on the open file, without waiting, until its last descriptor is closed; 0 or -errno (-11: another has it). */
-  lockExclusive(fd: number): number;
-  /** State of the kernel's clock (adjtimex(2): 5 = not synchronised), or -errno. */
-  clockState(): number;
-  readonly inBackground: BackgroundCalls;
-};
+export type Syscalls = MemoryCalls &
+  DescriptorCalls & {
+    /** 0 or -errno. Mode: FALLOC_FL_*. */
+    fallocate(fd: number, mode: number, offset: number, length: number): number;
+    /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
+    writeBack(fd: number, offset: number, length: number): number;
+    /** Starts reading a range into the page cache and does not wait. 0 or the error number. */
+    willNeed(fd: number, offset: number, length: number): number;
+    /** lseek with SEEK_DATA or SEEK_HOLE; -errno (-6: none from there on). Moves the open file's own offset. */
+    seek(fd: number, offset: number, whence: number): number;
+    /** read(2) and write(2) at a position, to and from memory at an address (addressOf): bytes, or -errno. */
+    readAt(fd: number, address: number, length: number, position: number): number;
+    writeAt(fd: number, address: number, length: number, position: number): number;
+    /** From a socket to memory at an address: bytes, 0 at its end, -errno. */
+    receive(fd: number, address: number, length: number): number;
+    /** The same without waiting; -EAGAIN: nothing yet. */
+    receiveNow(fd: number, address: number, length: number): number;
+    /** Bytes taken, or -errno (no signal when the other side is gone). */
+    send(fd: number, address: number, length: number): number;
+    prctl(option: number, argument: number): number;
+    /** 0 or the error number (not negative: posix_fadvise's own way). */
+    dropCache(fd: number, offset: number, length: number): number;
+    /** What the page cache holds of a range (Linux 6.5); -errno where the kernel has not got it. */
+    cachestat(fd: number, offset: number, length: number): CacheStat | number;
+    /** Events of one descriptor, now. */
+    poll(fd: number, events: number): number;
+    mkfifo(path: string, mode: number): number;
+    /** A descriptor, or -errno. */
+    pidfdOpen(pid: number): number;
+    /** The same open file as descriptor `fd` of the process; a descriptor, or -errno. */
+    pidfdGetfd(pidfd: number, fd: number): number;
+    ioctl(fd: number, request: number, argument: number): number;
+    /** The same with a structure that the kernel reads and fills; 0 or more, or -errno. */
+    ioctlBytes(fd: number, request: number, bytes: Uint8Array | null): number;
+    /** struct statfs of the filesystem that a path is on (at most 256 bytes); 0 or -errno. */
+    statfs(path: string, bytes: Uint8Array): number;
+    /** A lock on the open file, without waiting, until its last descriptor is closed; 0 or -errno (-11: another has it). */
+    lockExclusive(fd: number): number;
+    /** State of the kernel's clock (adjtimex(2): 5 = not synchronised), or -errno. */
+    clockState(): number;
+    readonly inBackground: BackgroundCalls;
+  };
 
 /** Calls that may wait for a device, on a thread of their own; the results are those of the calls that wait here. */
 export type BackgroundCalls = {
@@ -92,7 +95,13 @@ export function openSyscalls(): Syscalls | null {
   const background = inBackground(koffi);
   const files = bindFiles(libc, answer, background);
   const memory = bindMemory(koffi, libc, answer, background);
-  return { ...files, ...bindProcesses(libc, answer), ...memory, inBackground: { ...files.inBackground, syncRange: memory.syncRangeInBackground } };
+  return {
+    ...files,
+    ...bindProcesses(libc, answer),
+    ...memory,
+    ...bindDescriptors(koffi, libc, answer),
+    inBackground: { ...files.inBackground, syncRange: memory.syncRangeInBackground },
+  };
 }
 
 type Answer = (result: number) => number;
@@ -107,7 +116,7 @@ const inBackground =
       call.async(...args, (error: Error | null, result: number) => (error === null ? resolve(negativeErrno(koffi, result)) : reject(error)));
     });
 
-type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | 'inBackground'>;
+type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | 'inBackground'>;
 
 function bindFiles(libc: Libc, answer: Answer, background: Background): FileCalls & { readonly inBackground: Omit<BackgroundCalls, 'syncRange'> } {
   const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');

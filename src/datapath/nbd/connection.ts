@@ -1,5 +1,6 @@
 // The program of one connection: a client's socket on descriptors 0 and 1, the write end of the VBD's pipe on 3, the
-// VBD's devices from 4 on, the folder of the VBD as its argument. It ends with its client, and answers to nobody else.
+// VBD's devices from 4 on, the folder of the VBD as its argument; or `--spare`, and all that comes later in a message.
+// It ends with its client, and answers to nobody else.
 
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,20 +18,25 @@ import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
 import { socketOf } from './socket.ts';
 import type { Socket } from './socket.ts';
+import { becomeConnection, FIRST_DEVICE_FD, OUTPUT_FD, SOCKET_FD } from './spare-descriptors.ts';
 import { makeStaging, STAGING_BYTES } from './staging.ts';
 import { openVbdIo } from './vbd-io.ts';
 import { FLAG } from './wire/constants.ts';
 import { startHandshake } from './wire/handshake.ts';
 import type { Export, Negotiated } from './wire/handshake.ts';
 
-const FIRST_DEVICE_FD = 4;
 const STREAM_FROM_BYTES = 64 * 1024;
 /** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
 const PR_SET_IO_FLUSHER = 57;
 
-function main(folder: string): void {
-  const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
+function main(argument: string): void {
   const syscalls = openSyscalls();
+  const folder = argument !== '--spare' ? argument : syscalls === null ? null : becomeConnection(syscalls);
+  if (folder !== null) serve(folder, syscalls);
+}
+
+function serve(folder: string, syscalls: Syscalls | null): void {
+  const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
   spareUs(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
@@ -45,7 +51,7 @@ function main(folder: string): void {
   });
   const io = plan.rate === undefined ? whole : limitRate(whole, plan.rate, realPace(page.booked));
   const minimumBytes = direct === null ? 1 : plan.blockBytes;
-  const socket = socketOf(0, 1, syscalls);
+  const socket = socketOf(SOCKET_FD, OUTPUT_FD, syscalls);
   const agreed = negotiate(socket, exportOf(plan, minimumBytes, shared !== null));
   if (agreed === null) return;
   const { structured, contexts } = agreed.negotiated;

@@ -17,7 +17,7 @@ export type TestVbd = AsyncDisposable & {
   readonly dataPath: DataPath;
 };
 
-export async function openTestVbd(planIn: (folder: string) => VbdPlan): Promise<TestVbd> {
+export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProcesses = 0): Promise<TestVbd> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
   const plan = planIn(folder);
   const connectionProgram = join(import.meta.dirname, 'connection.ts');
@@ -25,6 +25,7 @@ export async function openTestVbd(planIn: (folder: string) => VbdPlan): Promise<
     runFolder: folder,
     connectionProgram,
     nodePath: process.execPath,
+    spareProcesses,
     verify: async () => {},
     syscalls: openSyscalls(),
     log: () => {},

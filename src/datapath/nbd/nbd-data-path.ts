@@ -9,6 +9,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Server, Socket } from 'node:net';
 import { XvdError } from '../../base/error.ts';
+import { keyedQueue } from '../../base/keyed-queue.ts';
+import type { KeyedQueue } from '../../base/keyed-queue.ts';
 import { limits } from '../../base/limits.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
@@ -16,6 +18,8 @@ import type { DataPath, DataPathStats } from '../datapath.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
+import { descriptorOf, makeSpares } from './spare-processes.ts';
+import type { Spares } from './spare-processes.ts';
 import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
@@ -27,6 +31,8 @@ export type NbdOptions = {
   readonly connectionProgram: string;
   /** The Node that runs it. */
   readonly nodePath: string;
+  /** Processes kept ready for clients to come, while a VBD is served; absent = none. */
+  readonly spareProcesses?: number;
   readonly verify: VerifyDevice;
   readonly syscalls: Syscalls | null;
   /** Called once for each VBD that can't keep what it acknowledged: a write-back failed. Also at open(), when that was before. */
@@ -35,23 +41,29 @@ export type NbdOptions = {
 };
 
 /** What accepting needs; `open` ends when the VBD is let go. */
-type Accepting = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly fds: readonly number[]; readonly children: Set<ChildProcess>; open: boolean };
+type Accepting = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly fds: readonly number[]; open: boolean };
+/** `inTurn`: a connection is started when the one before it has its socket, so that it can be asked whether its client is there still. */
+type Starting = NbdOptions & { readonly spares: Spares; readonly inTurn: KeyedQueue };
 type Served = { readonly vbd: Accepting; readonly server: Server; readonly watcher: FSWatcher };
 
 export function openNbdDataPath(options: NbdOptions): DataPath {
   const served = new Map<Generation, Served>();
+  const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0 } = options;
+  const starting: Starting = { ...options, spares: makeSpares({ nodePath, connectionProgram, syscalls, log, wanted: spareProcesses }), inTurn: keyedQueue() };
   return {
     driver: 'nbd',
     async open(plan) {
+      starting.spares.fill();
       const folder = vbdFolder(options.runFolder, plan.generation);
-      if (!served.has(plan.generation)) served.set(plan.generation, await serve(options, plan, folder));
+      if (!served.has(plan.generation)) served.set(plan.generation, await serve(starting, plan, folder));
       return endpointOf(plan, folder);
     },
     async close(generation) {
       const folder = vbdFolder(options.runFolder, generation);
       const open = served.get(generation);
-      if (open !== undefined) await letGo(open);
+      if (open !== undefined) letGo(open);
       served.delete(generation);
+      if (served.size === 0) starting.spares.end();
       rmSync(folder.socket, { force: true });
       await endProcesses(folder);
       removeFolder(folder);
@@ -64,7 +76,8 @@ export function openNbdDataPath(options: NbdOptions): DataPath {
     stats: async (generation) => statsOf(vbdFolder(options.runFolder, generation)),
     /** The connections go on: they are ended by close() only. */
     async [Symbol.asyncDispose]() {
-      for (const open of served.values()) await letGo(open);
+      starting.spares.end();
+      for (const open of served.values()) letGo(open);
       served.clear();
     },
   };
@@ -88,12 +101,12 @@ function statsOf(folder: VbdFolder): DataPathStats | null {
   }
 }
 
-async function serve(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
+async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
   const [living] = livingProcesses(folder);
   const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
   const fds = taken ?? (await openDevices(plan, options.verify));
-  const vbd: Accepting = { plan, folder, fds, children: new Set(), open: true };
-  const server = createServer({ pauseOnConnect: true }, (socket) => void accept(options, vbd, socket));
+  const vbd: Accepting = { plan, folder, fds, open: true };
+  const server = createServer({ pauseOnConnect: true }, (socket) => void options.inTurn(folder.path, () => accept(options, vbd, socket)));
   const listening = Promise.withResolvers<void>();
   try {
     makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);
@@ -127,7 +140,7 @@ function watchPoison(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): FSW
   return watcher;
 }
 
-async function accept(options: NbdOptions, vbd: Accepting, socket: Socket): Promise<void> {
+async function accept(options: Starting, vbd: Accepting, socket: Socket): Promise<void> {
   const { folder, plan } = vbd;
   const { generation } = plan;
   try {
@@ -135,7 +148,7 @@ async function accept(options: NbdOptions, vbd: Accepting, socket: Socket): Prom
     const full = livingProcesses(folder).length >= limits.nbdConnectionsPerVbd;
     if (full) options.log('nbd.too-many-connections', { generation });
     // close() may have come meanwhile: after its proof no process may start.
-    else if (vbd.open && !socket.destroyed) start(options, vbd, socket);
+    else if (vbd.open && !socket.destroyed) await start(options, vbd, socket);
   } catch (error) {
     options.log('nbd.connection-refused', { generation, reason: (error as Error).message });
   } finally {
@@ -144,38 +157,45 @@ async function accept(options: NbdOptions, vbd: Accepting, socket: Socket): Prom
   }
 }
 
-function start(options: NbdOptions, { folder, plan, fds, children }: Accepting, socket: Socket): void {
+async function start(options: Starting, { folder, plan, fds }: Accepting, socket: Socket): Promise<void> {
   // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
   const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);
   const log = openSync(folder.log, 'a', 0o600);
-  const besides = plan.pipe === undefined ? [] : [openSync(join(options.runFolder, plan.pipe), constants.O_RDWR | constants.O_NONBLOCK)];
-  try {
-    const child = spawn(options.nodePath, ['--disable-warning=ExperimentalWarning', options.connectionProgram, folder.path], {
-      stdio: [socket, socket, log, alive, ...fds, ...besides],
-      detached: true,
-      env: {},
-      cwd: '/',
-    });
-    children.add(child);
-    child.once('error', (error) => options.log('nbd.connection-failed', { generation: plan.generation, reason: error.message }));
+  const begin = (child: ChildProcess): void => {
     child.once('exit', (code, signal) => {
-      children.delete(child);
       if (child.pid !== undefined) forgetProcess(folder, child.pid);
       if (code !== 0 && signal !== 'SIGKILL') options.log('nbd.connection-ended', { generation: plan.generation, code, signal });
     });
-    child.unref();
     if (child.pid !== undefined) recordProcess(folder, child.pid);
+  };
+  try {
+    const handover = { folder: folder.path, socket: descriptorOf(socket), log, alive, devices: fds };
+    const served = options.spares.handOver(handover, begin);
+    if (served === null) startProcess(options, [socket, socket, log, alive, ...fds], folder, begin);
+    else await served;
   } finally {
-    for (const fd of [alive, log, ...besides]) closeSync(fd);
+    closeSync(alive);
+    closeSync(log);
   }
 }
 
+function startProcess(options: Starting, stdio: (Socket | number)[], folder: VbdFolder, begin: (child: ChildProcess) => void): void {
+  const child = spawn(options.nodePath, ['--disable-warning=ExperimentalWarning', options.connectionProgram, folder.path], {
+    stdio,
+    detached: true,
+    env: {},
+    cwd: '/',
+  });
+  child.once('error', (error) => options.log('nbd.connection-failed', { vbd: folder.path, reason: error.message }));
+  child.unref();
+  begin(child);
+}
+
 /** Takes no more connections, and closes our descriptors; what is connected goes on. */
-async function letGo(open: Served): Promise<void> {
-  open.vbd.open = false;
-  open.watcher.close();
-  const closed = Promise.withResolvers<void>();
-  open.server.close(() => closed.resolve());
-  await closed.promise;
-  for (const fd of open.vbd.fds) closeSync(fd);
+function letGo({ vbd, server, watcher }: Served): void {
+  vbd.open = false;
+  watcher.close();
+  // Not waited for: a client that is being handed over holds it up, and its process may hang.
+  server.close();
+  for (const fd of vbd.fds) closeSync(fd);
 }

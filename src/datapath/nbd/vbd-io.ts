@@ -8,6 +8,7 @@ import type { Syscalls } from '../../host/syscalls.ts';
 import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
 import { makeDeviceIo } from './device-io.ts';
+import type { DeviceIo } from './device-io.ts';
 import { flushVbd } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
@@ -51,18 +52,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
     if (fd === undefined) throw new RangeError(`no descriptor for device ${deviceIndex}`);
     return fd;
   };
-  const zeroPiece = (fd: number, deviceOffset: number, length: number, mayPunch: boolean, fastOnly: boolean): boolean => {
-    const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
-    if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
-    if (fastOnly) return false;
-    for (let done = 0; done < length; done += ZEROES.length) {
-      const part = Math.min(ZEROES.length, length - done);
-      if (staging === null) writeAll(fd, ZEROES, 0, part, deviceOffset + done);
-      else staging.write(fd, ZEROES, 0, part, deviceOffset + done);
-    }
-    return true;
-  };
+  const zeroPiece = zeroing(syscalls, writeAll, staging);
   return {
     read(offset, buffer, at, length) {
       const index = segmentAt(map, offset);
@@ -112,5 +102,23 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       });
       return done;
     },
+  };
+}
+
+type ZeroPiece = (fd: number, deviceOffset: number, length: number, mayPunch: boolean, fastOnly: boolean) => boolean;
+
+/** By the filesystem or the drive where it can, else by writing zeros; false where only that is left and not wanted. */
+function zeroing(syscalls: Syscalls | null, writeAll: DeviceIo['writeAll'], staging: Staging | null): ZeroPiece {
+  return (fd, deviceOffset, length, mayPunch, fastOnly) => {
+    const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
+    if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
+    if (fastOnly) return false;
+    for (let done = 0; done < length; done += ZEROES.length) {
+      const part = Math.min(ZEROES.length, length - done);
+      if (staging === null) writeAll(fd, ZEROES, 0, part, deviceOffset + done);
+      else staging.write(fd, ZEROES, 0, part, deviceOffset + done);
+    }
+    return true;
   };
 }

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { until } from '../../../test/until.ts';
+import { bytes, MIB } from '../../base/units.ts';
+import type { PlanDevice, VbdPlan } from '../../core/types.ts';
+import { connectRaw } from './fixture-client.ts';
+import { openTestVbd } from './fixture-vbd.ts';
+import type { TestVbd } from './fixture-vbd.ts';
+import { SPARE_DEVICES } from './spare-descriptors.ts';
+import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+
+const run = promisify(execFile);
+
+/** A VBD of one MiB on each of so many files. */
+const planOn =
+  (count: number) =>
+  (folder: string): VbdPlan => {
+    const devices = Array.from({ length: count }, (_, index): PlanDevice => {
+      const path = join(folder, `device${index}`);
+      writeFileSync(path, Buffer.alloc(MIB, index + 1));
+      return { path, kind: 'file', identity: { kind: 'path', path }, sizeBytes: bytes(MIB) };
+    });
+    const segments = devices.map((_, deviceIndex) => ({ deviceIndex, offsetBytes: bytes(0), lengthBytes: bytes(MIB) }));
+    return { generation: 5, exportName: 'web01/xvda@5', mode: 'w', sizeBytes: bytes(count * MIB), blockBytes: 512, cache: 'writeback', devices, segments };
+  };
+
+const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+const stateOf = (pid: number): string => /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1] ?? '';
+
+/** Children of this process that wait to be told. */
+const sparePids = (): number[] =>
+  readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'latin1')
+    .split(' ')
+    .filter((pid) => pid !== '' && commandOf(Number(pid)).includes('--spare'))
+    .map(Number);
+
+const served = (vbd: TestVbd): number[] => livingProcesses(vbdFolder(vbd.folder, vbd.plan.generation));
+
+async function contentOf(vbd: TestVbd): Promise<Buffer> {
+  const copy = join(vbd.folder, 'copy');
+  await run('nbdcopy', [vbd.uri, copy]);
+  return readFileSync(copy);
+}
+
+test('a spare process serves as one that was started for it: all its devices in their order, and a flush', async () => {
+  await using vbd = await openTestVbd(planOn(3), 1);
+  await until('a spare', () => sparePids().length === 1);
+  const client = await connectRaw(vbd.socketPath);
+  const [pid] = await until('a connection', () => (served(vbd).length === 1 ? served(vbd) : null));
+  assert.match(commandOf(pid ?? 0), /--spare/);
+  client.end();
+  await until('its end', () => served(vbd).length === 0);
+  assert.deepEqual(
+    [0, 1, 2].map((index) => vbd.plan.devices[index]?.path),
+    [0, 1, 2].map((index) => join(vbd.folder, `device${index}`)),
+  );
+  const image = join(vbd.folder, 'image');
+  writeFileSync(image, Buffer.concat([7, 8, 9].map((value) => Buffer.alloc(MIB, value))));
+  await run('nbdcopy', ['--flush', image, vbd.uri]);
+  assert.deepEqual(
+    vbd.plan.devices.map(({ path }) => readFileSync(path)[MIB - 1]),
+    [7, 8, 9],
+  );
+  assert.ok((await contentOf(vbd)).equals(readFileSync(image)));
+});
+
+test('more connections than spares, and more devices than a spare has places for: each is served', async () => {
+  await using vbd = await openTestVbd(planOn(SPARE_DEVICES + 1), 1);
+  await until('a spare', () => sparePids().length === 1);
+  assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
+  await using few = await openTestVbd(planOn(1), 1);
+  const clients = await Promise.all([1, 2, 3].map(() => connectRaw(few.socketPath)));
+  await until('three connections', () => served(few).length === 3);
+  for (const client of clients) client.end();
+});
+
+test('a spare that is ended, or dies while it is told, costs that client its connection and nobody else anything', async () => {
+  await using vbd = await openTestVbd(planOn(1), 1);
+  const pid = await until('a spare that waits', () => sparePids().find((candidate) => stateOf(candidate) === 'S'));
+  // Stopped, it can't take what it is handed; ended then, it takes the client's socket with it.
+  process.kill(pid, 'SIGSTOP');
+  const client = await connectRaw(vbd.socketPath);
+  await until('the handover', () => served(vbd).includes(pid));
+  process.kill(pid, 'SIGKILL');
+  assert.equal((await client.rest()).length, 0);
+  await until('its end', () => !served(vbd).includes(pid));
+  assert.equal((await contentOf(vbd))[0], 1);
+});
+
+test('closing ends spares, and one that was just handed a client too', async () => {
+  const vbd = await openTestVbd(planOn(1), 2);
+  const pids = await until('two spares that wait', () => {
+    const found = sparePids();
+    return found.length === 2 && found.every((pid) => stateOf(pid) === 'S') ? found : null;
+  });
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  const client = await connectRaw(vbd.socketPath);
+  await until('the handover', () => served(vbd).length === 1);
+  for (const pid of pids) if (!served(vbd).includes(pid)) process.kill(pid, 'SIGCONT');
+  await vbd[Symbol.asyncDispose]();
+  await until('no process', () => sparePids().length === 0);
+  assert.equal((await client.rest()).length, 0);
+});

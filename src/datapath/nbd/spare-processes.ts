@@ -1,0 +1,102 @@
+// Connection processes that are started before they are needed: a client does not wait for a Node to start. A spare has no VBD,
+// no device and no pipe; it gets them, with the client's socket, in one message, and ends when whoever started it is gone.
+
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { FIRST_DEVICE_FD, SPARE_DEVICES } from './spare-descriptors.ts';
+
+export type SpareOptions = {
+  readonly nodePath: string;
+  readonly connectionProgram: string;
+  /** How many are kept ready; 0 = none. */
+  readonly wanted: number;
+  readonly syscalls: Syscalls | null;
+  readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
+};
+
+export type Handover = { readonly folder: string; readonly socket: number; readonly log: number; readonly alive: number; readonly devices: readonly number[] };
+
+export type Spares = {
+  /** Makes sure that there are spares, until end(). */
+  fill(): void;
+  /** A process that was told to serve; null when there is no spare for it. `begin` is called before it can touch anything. */
+  handOver(handover: Handover, begin: (child: ChildProcess) => void): Promise<ChildProcess> | null;
+  end(): void;
+};
+
+/** Spares are replaced only when whoever has just connected has had the processors for a while. */
+const REFILL_MS = 1000;
+
+type Spare = { readonly child: ChildProcess; readonly control: Socket };
+
+export function makeSpares({ nodePath, connectionProgram, wanted, syscalls, log }: SpareOptions): Spares {
+  const ready = new Set<Spare>();
+  let refill: NodeJS.Timeout | null = null;
+  let ended = false;
+  const start = (): void => {
+    // Open, so that Node keeps away from these numbers.
+    const nothing = openSync('/dev/null', 'r+');
+    const places = Array.from({ length: FIRST_DEVICE_FD + SPARE_DEVICES }, () => nothing);
+    const child = spawn(nodePath, ['--disable-warning=ExperimentalWarning', connectionProgram, '--spare'], {
+      stdio: [...places, 'pipe'],
+      detached: true,
+      env: {},
+      cwd: '/',
+    });
+    closeSync(nothing);
+    const control = child.stdio[places.length] as Socket;
+    const spare = { child, control };
+    ready.add(spare);
+    control.on('error', () => undefined);
+    child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
+    child.once('exit', () => ready.delete(spare));
+    child.unref();
+    control.unref();
+  };
+  const fill = (): void => {
+    refill = null;
+    if (syscalls !== null && !ended) for (let count = ready.size; count < wanted; count += 1) start();
+  };
+  return {
+    fill() {
+      ended = false;
+      fill();
+    },
+    handOver(handover, begin) {
+      const [spare] = ready;
+      if (spare === undefined || syscalls === null || handover.devices.length > SPARE_DEVICES) return null;
+      ready.delete(spare);
+      refill ??= setTimeout(fill, REFILL_MS).unref();
+      return give(spare, handover, begin, syscalls);
+    },
+    end() {
+      ended = true;
+      if (refill !== null) clearTimeout(refill);
+      for (const { control } of ready) control.destroy();
+      ready.clear();
+    },
+  };
+}
+
+/** Resolves when the process has put everything in its place, or has ended. */
+async function give({ child, control }: Spare, handover: Handover, begin: (child: ChildProcess) => void, syscalls: Syscalls): Promise<ChildProcess> {
+  begin(child);
+  control.ref();
+  const answered = Promise.race([once(control, 'data'), once(control, 'close')]);
+  const { folder, socket, log, alive, devices } = handover;
+  const sent = syscalls.sendDescriptors(descriptorOf(control), Buffer.from(folder), [socket, log, alive, ...devices]);
+  if (sent < 0) child.kill('SIGKILL');
+  await answered;
+  control.destroy();
+  return child;
+}
+
+/** The descriptor of a socket of Node's. */
+export function descriptorOf(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null };
+  return handle?.fd ?? -1;
+}

@@ -1,0 +1,71 @@
+// System calls that hand open descriptors to another process, and put them where it wants them.
+
+import type { Koffi, Libc } from './koffi.ts';
+
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_NOSIGNAL = 0x4000;
+const F_SETFL = 4;
+const O_RDWR = 2;
+/** struct msghdr and struct cmsghdr on 64-bit Linux. */
+const HEADER = { bytes: 56, vector: 16, vectors: 24, control: 32, controlBytes: 40 } as const;
+const CONTROL_HEADER_BYTES = 16;
+const MOST_DESCRIPTORS = 250;
+const MESSAGE_BYTES = 8192;
+
+export type Received = { readonly message: Uint8Array; readonly descriptors: readonly number[] };
+
+export type DescriptorCalls = {
+  /** Sends a message (1 byte or more, at most 8192) and descriptors (at most 250) over a Unix socket; bytes, or -errno. */
+  sendDescriptors(socket: number, message: Uint8Array, descriptors: readonly number[]): number;
+  /** Waits for one such message; null at the end of the socket, or when it fails. */
+  receiveDescriptors(socket: number): Received | null;
+  /** Makes `to` another name of what `from` is; 0 or -errno. */
+  moveDescriptor(from: number, to: number): number;
+  /** Calls on it wait, whatever its other holder wanted; 0 or -errno. */
+  makeBlocking(fd: number): number;
+};
+
+export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: number) => number): DescriptorCalls {
+  const sendmsg = libc.func('int64_t sendmsg(int fd, uint64_t message, int flags)');
+  const recvmsg = libc.func('int64_t recvmsg(int fd, uint64_t message, int flags)');
+  const dup2 = libc.func('int dup2(int from, int to)');
+  const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
+  /** Header, vector, control data and message in one piece of memory that stays where it is. */
+  const prepare = (descriptors: number): { memory: Buffer; address: bigint; controlAt: number; messageAt: number } => {
+    const controlAt = HEADER.bytes + 16;
+    const controlBytes = CONTROL_HEADER_BYTES + Math.ceil((4 * descriptors) / 8) * 8;
+    const messageAt = controlAt + controlBytes;
+    const memory = Buffer.alloc(messageAt + MESSAGE_BYTES);
+    const address = koffi.address(memory);
+    memory.writeBigUInt64LE(address + BigInt(HEADER.bytes), HEADER.vector);
+    memory.writeBigUInt64LE(1n, HEADER.vectors);
+    memory.writeBigUInt64LE(address + BigInt(controlAt), HEADER.control);
+    memory.writeBigUInt64LE(BigInt(controlBytes), HEADER.controlBytes);
+    memory.writeBigUInt64LE(address + BigInt(messageAt), HEADER.bytes);
+    memory.writeBigUInt64LE(BigInt(MESSAGE_BYTES), HEADER.bytes + 8);
+    return { memory, address, controlAt, messageAt };
+  };
+  return {
+    sendDescriptors(socket, message, descriptors) {
+      const { memory, address, controlAt, messageAt } = prepare(descriptors.length);
+      memory.set(message, messageAt);
+      memory.writeBigUInt64LE(BigInt(message.length), HEADER.bytes + 8);
+      memory.writeBigUInt64LE(BigInt(CONTROL_HEADER_BYTES + 4 * descriptors.length), controlAt);
+      memory.writeInt32LE(SOL_SOCKET, controlAt + 8);
+      memory.writeInt32LE(SCM_RIGHTS, controlAt + 12);
+      descriptors.forEach((fd, index) => memory.writeInt32LE(fd, controlAt + CONTROL_HEADER_BYTES + 4 * index));
+      return answer(sendmsg(socket, address, MSG_NOSIGNAL));
+    },
+    receiveDescriptors(socket) {
+      const { memory, address, controlAt, messageAt } = prepare(MOST_DESCRIPTORS);
+      const length = answer(recvmsg(socket, address, 0));
+      if (length <= 0) return null;
+      const carried = memory.readBigUInt64LE(HEADER.controlBytes) === 0n ? 0 : Number(memory.readBigUInt64LE(controlAt)) - CONTROL_HEADER_BYTES;
+      const descriptors = Array.from({ length: carried / 4 }, (_, index) => memory.readInt32LE(controlAt + CONTROL_HEADER_BYTES + 4 * index));
+      return { message: Uint8Array.from(memory.subarray(messageAt, messageAt + length)), descriptors };
+    },
+    moveDescriptor: (from, to) => Math.min(0, answer(dup2(from, to))),
+    makeBlocking: (fd) => answer(fcntl(fd, F_SETFL, O_RDWR)),
+  };
+}
