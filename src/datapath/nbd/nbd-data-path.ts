@@ -6,7 +6,6 @@ import type { ChildProcess } from 'node:child_process';
 import { chmodSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import type { Server, Socket } from 'node:net';
 import { XvdError } from '../../base/error.ts';
 import { keyedQueue } from '../../base/keyed-queue.ts';
