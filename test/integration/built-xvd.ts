@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -91,6 +91,7 @@ export function builtXvd(t: TestContext, poolBytes = 300 * 2 ** 20): BuiltXvd {
   };
   t.after(async () => {
     try {
+      endGuests(join(environment.XVD_RUN, 'domains'));
       await endVbds(xvd, daemon !== null);
       await xvd.stopDaemon();
     } finally {
@@ -98,6 +99,14 @@ export function builtXvd(t: TestContext, poolBytes = 300 * 2 ** 20): BuiltXvd {
     }
   });
   return xvd;
+}
+
+/** Guests outlive the daemon, and a test that failed. */
+function endGuests(folder: string): void {
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const pidFile = join(folder, name, 'pid');
+    if (existsSync(pidFile)) process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+  }
 }
 
 /** Connection processes outlive the daemon, so VBDs must end by a daemon that runs. */
