@@ -13,6 +13,9 @@ export type ClockReading = {
   readonly synchronised: boolean;
 };
 
+/** What is kept of a reading with each commit. */
+export type ClockMark = Pick<ClockReading, 'wallMs' | 'bootId' | 'sinceBootMs'>;
+
 export interface Clock {
   read(): ClockReading;
 }

@@ -7,7 +7,7 @@
 // the calls inside: else the write is undone with an InvariantError. A name that another disk bears is NAME_TAKEN.
 // Every implementation passes catalog/contract.test.ts.
 
-import type { ClockReading } from '../base/clock.ts';
+import type { ClockMark } from '../base/clock.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
 import type { DeviceId, Disk, DiskId, Generation, Intent, PoolDevice, Run, Vbd, VbdState, XvdEvent } from '../core/types.ts';
 
@@ -64,7 +64,7 @@ export interface CatalogReader {
   /** Highest ID ever given to a disk, generation to a VBD and number to an event; 0 = none. They never fall. */
   highest(): Promise<{ readonly disk: DiskId; readonly generation: Generation; readonly event: number }>;
   /** The clock as stored with the last commit, and the last time that was trusted; null before the first. */
-  lastClock(): Promise<{ readonly reading: ClockReading; readonly trustedMs: WallMs } | null>;
+  lastClock(): Promise<{ readonly reading: ClockMark; readonly trustedMs: WallMs } | null>;
 
   devices(): Promise<readonly PoolDevice[]>;
   device(id: DeviceId): Promise<PoolDevice | null>;
@@ -111,7 +111,7 @@ export interface CatalogReader {
 }
 
 export interface CatalogWriter extends CatalogReader {
-  storeClock(reading: ClockReading, trustedMs: WallMs): Promise<void>;
+  storeClock(reading: ClockMark, trustedMs: WallMs): Promise<void>;
 
   /** Also makes its unowned space: one dirty run over all its extents. */
   addDevice(device: Omit<PoolDevice, 'id'>): Promise<PoolDevice>;

@@ -8,6 +8,7 @@ import type { Xvd } from '../library/open-xvd.ts';
 import type { Context, Invocation, Outcome } from './command.ts';
 import { commands } from './commands.ts';
 import { helpOf, helpOfAll } from './help.ts';
+import { leave, print, terminalColumns } from './output.ts';
 import { findCommand, parseCommandLine } from './parse-command-line.ts';
 import { progressBar } from './progress-bar.ts';
 
@@ -41,7 +42,9 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
   const onSignal = (): void => interrupt.abort(new Error('interrupted'));
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
   let opened: Promise<Xvd> | null = null;
-  const bar = process.stderr.isTTY && !json ? progressBar((text) => process.stderr.write(text), process.stderr.columns) : null;
+  const columns = terminalColumns(1);
+  const barColumns = json ? null : terminalColumns(2);
+  const bar = barColumns === null ? null : progressBar(err, barColumns);
   try {
     return await body({
       settings,
@@ -52,8 +55,8 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
       signal: interrupt.signal,
       commands,
       nowMs: Date.now(),
-      colour: process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
-      columns: process.stdout.columns ?? 80,
+      colour: columns !== null && process.env['NO_COLOR'] === undefined,
+      columns: columns ?? 80,
       print: (text) => void out(text),
     });
   } catch (error) {
@@ -81,21 +84,15 @@ function fail(error: unknown, json: boolean): number {
 }
 
 function out(text: string): number {
-  process.stdout.write(text);
+  print(1, text);
   return 0;
 }
 
-function err(text: string): void {
-  process.stderr.write(text);
-}
+const err = (text: string): void => print(2, text);
 
 function version(): string {
   const { version: number } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
   return number;
 }
 
-// Who reads our output may have gone (`xvd list | head`): that is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-
-// Set, not exit(): what was printed into a pipe is still on its way.
-void main(process.argv.slice(2)).then((status) => (process.exitCode = status));
+void main(process.argv.slice(2)).then(leave);

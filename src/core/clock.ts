@@ -2,13 +2,13 @@
 // In one boot wall time must agree with the time since boot; in another boot only what had expired by the last trusted
 // time counts until the kernel says that the clock is synchronised, or an operator accepts it.
 
-import type { ClockReading } from '../base/clock.ts';
+import type { ClockMark, ClockReading } from '../base/clock.ts';
 import { limits } from '../base/limits.ts';
 import { wallMs } from '../base/units.ts';
 import type { WallMs } from '../base/units.ts';
 
 /** The last believed reading, and the time that was trusted with the last commit. */
-export type LastClock = { readonly reading: ClockReading; readonly trustedMs: WallMs };
+export type LastClock = { readonly reading: ClockMark; readonly trustedMs: WallMs };
 
 export type Judgement = {
   /** By this, states and new leases are judged. */

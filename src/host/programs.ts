@@ -2,7 +2,6 @@
 // Nothing goes through a shell, and nothing is parsed here. A program that is missing, fails or lasts too long becomes an
 // XvdError that holds what it said.
 
-import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { XvdError } from '../base/error.ts';
@@ -98,6 +97,8 @@ async function runProgram(path: string, name: string, args: readonly string[], o
   const { timeoutMs = limits.programMs, okStatus = [0], signal } = options;
   const said = `${name} ${args.join(' ')}`;
   signal?.throwIfAborted();
+  // Loaded when a program is first run: most commands run none.
+  const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn(path, [...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', ...options.env } });
   const output = collect(child, options.outputBytes ?? limits.programOutputBytes);
   child.stdout.on('data', (chunk: Buffer) => options.onOutput?.(chunk.toString('utf8')));

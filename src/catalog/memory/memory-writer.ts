@@ -12,7 +12,7 @@ export function memoryWriter(state: () => State, reader: CatalogReader, eventsKe
     ...reader,
     ...spaceWriter(state),
     ...userWriter(state),
-    storeClock: async (reading, trustedMs) => void (state().clock = { reading, trustedMs }),
+    storeClock: async ({ wallMs, bootId, sinceBootMs }, trustedMs) => void (state().clock = { reading: { wallMs, bootId, sinceBootMs }, trustedMs }),
     addDisk: async (added) => {
       const disk = { ...added, id: state().next.disk };
       nameFree(state(), disk);

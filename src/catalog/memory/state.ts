@@ -1,7 +1,7 @@
 // The catalog as plain data. A write works on a copy, so that a write that throws has changed nothing; what the maps hold is
 // readonly and replaced, never changed, so that a shallow copy is enough.
 
-import type { ClockReading } from '../../base/clock.ts';
+import type { ClockMark } from '../../base/clock.ts';
 import type { WallMs } from '../../base/units.ts';
 import type { DeviceId, Disk, DiskId, Generation, Intent, PoolDevice, Run, Vbd, XvdEvent } from '../../core/types.ts';
 import type { ExtentWorker, HistoryEntry } from '../catalog.ts';
@@ -9,7 +9,7 @@ import type { ExtentWorker, HistoryEntry } from '../catalog.ts';
 export type State = {
   catalogId: string;
   commitNumber: number;
-  clock: { readonly reading: ClockReading; readonly trustedMs: WallMs } | null;
+  clock: { readonly reading: ClockMark; readonly trustedMs: WallMs } | null;
   next: { device: number; disk: number; generation: number; worker: number; event: number };
   readonly devices: Map<DeviceId, PoolDevice>;
   readonly disks: Map<DiskId, Disk>;

@@ -46,7 +46,6 @@ function lastClock({ meta }: Transaction): Awaited<ReturnType<CatalogReader['las
       wallMs: wallMs(meta.clock_wall_ms),
       bootId: meta.clock_boot_id,
       sinceBootMs: meta.clock_since_boot_ms,
-      synchronised: meta.clock_synchronised === 1,
     },
     trustedMs: wallMs(meta.clock_trusted_ms),
   };

@@ -26,7 +26,6 @@ CREATE TABLE meta (
   clock_wall_ms INTEGER,
   clock_boot_id TEXT,
   clock_since_boot_ms REAL,
-  clock_synchronised INTEGER,
   clock_trusted_ms INTEGER
 ) STRICT;
 

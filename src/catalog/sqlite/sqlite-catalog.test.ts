@@ -126,7 +126,8 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
 /** Version 2 kept what a commit found of disks in a row of its own, always. */
 const asVersion2 = `ALTER TABLE history ADD COLUMN device_commit INTEGER NOT NULL DEFAULT 0;
   INSERT INTO history (commit_number, next_event, before) SELECT commit_number, id + 1, before FROM event WHERE before IS NOT NULL;
-  ALTER TABLE event DROP COLUMN before; ALTER TABLE event DROP COLUMN commit_number; PRAGMA user_version = 2`;
+  ALTER TABLE event DROP COLUMN before; ALTER TABLE event DROP COLUMN commit_number;
+  ALTER TABLE meta ADD COLUMN clock_synchronised INTEGER; PRAGMA user_version = 2`;
 
 onDisk('a catalog of version 1 gets what came since', async ({ file, open }) => {
   const old = await open();

@@ -22,7 +22,6 @@ export type Meta = {
   clock_wall_ms: number | null;
   clock_boot_id: string | null;
   clock_since_boot_ms: number | null;
-  clock_synchronised: number | null;
   clock_trusted_ms: number | null;
 };
 
@@ -208,7 +207,6 @@ const metaNames = [
   'clock_wall_ms',
   'clock_boot_id',
   'clock_since_boot_ms',
-  'clock_synchronised',
   'clock_trusted_ms',
 ] as const satisfies readonly (keyof Meta)[];
 const updateMeta = `UPDATE meta SET ${metaNames.map((name) => `${name} = ?`).join(', ')} WHERE id = 1`;

@@ -32,7 +32,6 @@ export const writeUsers = (tx: Transaction, eventsKept: number): UserWriter => (
       clock_wall_ms: reading.wallMs,
       clock_boot_id: reading.bootId,
       clock_since_boot_ms: reading.sinceBootMs,
-      clock_synchronised: reading.synchronised ? 1 : 0,
       clock_trusted_ms: trustedMs,
     });
   },

@@ -18,10 +18,11 @@ export const migrations: readonly Migration[] = [
 ) STRICT;`,
   },
   {
-    // What a commit found of disks stands beside its last event.
+    // What a commit found of disks stands beside its last event; nobody reads whether the clock was synchronised then.
     from: 2,
     sql: `ALTER TABLE event ADD COLUMN commit_number INTEGER;
 ALTER TABLE event ADD COLUMN before TEXT;
-ALTER TABLE history DROP COLUMN device_commit;`,
+ALTER TABLE history DROP COLUMN device_commit;
+ALTER TABLE meta DROP COLUMN clock_synchronised;`,
   },
 ];
