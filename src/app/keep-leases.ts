@@ -4,20 +4,28 @@
 import { XvdError } from '../base/error.ts';
 import type { WallMs } from '../base/units.ts';
 import { diskState } from '../core/lease.ts';
-import type { Disk, Vbd } from '../core/types.ts';
+import type { Disk, Generation, Vbd } from '../core/types.ts';
 import { change, look } from './change.ts';
 import { stopCopies } from './copies.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { revokeVbd } from './revoke-vbd.ts';
 import type { System } from './system.ts';
+import { exportNameOf } from './vbd-plan.ts';
 
 const WARNING_MS = 60_000;
 const PAGE = 1_000;
 
 /** What the keeper remembers between rounds. */
-export type LeaseMemory = { since: WallMs | null; readonly warned: Map<number, WallMs> };
-export const leaseMemory = (): LeaseMemory => ({ since: null, warned: new Map() });
+export type LeaseMemory = {
+  since: WallMs | null;
+  readonly warned: Map<number, WallMs>;
+  /** VBDs that could not be ended: when that is tried again, and what was said last. */
+  readonly failed: Map<Generation, { readonly againMs: number; readonly waitMs: number; readonly reason: string }>;
+};
+export const leaseMemory = (): LeaseMemory => ({ since: null, warned: new Map(), failed: new Map() });
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 60_000;
 
 export async function keepLeases(system: System, memory: LeaseMemory): Promise<{ nextWakeMs: number | null }> {
   const view = await look(system, async (reader, now) => {
@@ -30,22 +38,25 @@ export async function keepLeases(system: System, memory: LeaseMemory): Promise<{
     }
     const copied: (Disk | null)[] = [];
     for (const { diskId } of system.copies?.values() ?? []) copied.push(await reader.disk(diskId));
-    return { ...now, attached, copied, ends: await reader.nextExpiries(since, PAGE) };
+    // A revoke that has begun ends its VBD, whatever happened to the lease since.
+    const begun = vbds.filter((vbd) => vbd.state === 'revoked');
+    return { ...now, attached, copied, begun, ends: await reader.nextExpiries(since, PAGE) };
   });
   const ended = view.ends.filter((disk) => disk.expiresAt !== null && disk.expiresAt <= view.trusted);
   await tellEnded(system, ended);
   memory.since = view.trusted;
   await warn(system, memory, view.now, view.attached);
-  for (const { vbd, disk } of view.attached) {
-    const over = disk.expiresAt !== null && disk.expiresAt <= view.trusted;
-    if (over && disk.onExpiry === 'revoke') await revoke(system, vbd);
-  }
+  const over = view.attached.filter(({ disk }) => disk.expiresAt !== null && disk.expiresAt <= view.trusted && disk.onExpiry === 'revoke');
+  const due = new Map([...view.begun, ...over.map(({ vbd }) => vbd)].map((vbd) => [vbd.generation, vbd]));
+  for (const generation of memory.failed.keys()) if (!due.has(generation)) memory.failed.delete(generation);
+  for (const vbd of due.values()) await revoke(system, memory, view.now, vbd);
   stopOver(
     system,
     view.copied.filter((disk) => disk !== null),
     view.trusted,
   );
-  return { nextWakeMs: nextWake(view.now, view.ends, view.attached) };
+  const retries = [...memory.failed.values()].map(({ againMs }) => againMs);
+  return { nextWakeMs: nextWake(view.now, view.ends, view.attached, retries) };
 }
 
 async function tellEnded(system: System, ended: readonly Disk[]): Promise<void> {
@@ -76,17 +87,25 @@ function stopOver(system: System, disks: readonly Disk[], trusted: WallMs): void
   }
 }
 
-/** One that can't be revoked now stays reserved, is told, and is tried again in the next round. */
-async function revoke(system: System, vbd: Vbd): Promise<void> {
+/** One that can't be revoked now stays reserved, is told once, and is tried again after a while that grows. */
+async function revoke(system: System, memory: LeaseMemory, now: WallMs, vbd: Vbd): Promise<void> {
+  const before = memory.failed.get(vbd.generation);
+  if (before !== undefined && now < before.againMs) return;
   try {
     await revokeVbd(system, vbd.generation, 'lease');
+    memory.failed.delete(vbd.generation);
   } catch (error) {
-    await change(system, 'lease', (tx) => tx.event('vbd.reserved', `${vbd.domain}${vbd.target}@${vbd.generation}`, { reason: messageOf(error) }));
+    const reason = messageOf(error);
+    const waitMs = before === undefined ? FIRST_RETRY_MS : Math.min(2 * before.waitMs, LAST_RETRY_MS);
+    memory.failed.set(vbd.generation, { againMs: now + waitMs, waitMs, reason });
+    // An event at each try would be a change that wakes the keeper, and would push older events out.
+    if (before?.reason !== reason) await change(system, 'lease', (tx) => tx.event('vbd.reserved', exportNameOf(vbd), { reason }));
   }
 }
 
-function nextWake(now: WallMs, ends: readonly Disk[], attached: readonly { disk: Disk }[]): number | null {
-  const times = ends.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt as number]));
+function nextWake(now: WallMs, ends: readonly Disk[], attached: readonly { disk: Disk }[], retries: readonly number[]): number | null {
+  const times = [...retries];
+  times.push(...ends.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt as number])));
   for (const { disk } of attached) if (disk.expiresAt !== null) times.push(disk.expiresAt, disk.expiresAt - WARNING_MS);
   const next = Math.min(...times.filter((time) => time > now));
   return Number.isFinite(next) ? next - now : null;
