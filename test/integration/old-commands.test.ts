@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { bootSector } from '../../src/hypervisor/qemu/fixture-boot-sector.ts';
 import { builtXvd } from './built-xvd.ts';
 
 /** Of domain 0's names, one that no other test uses. */
@@ -128,4 +129,80 @@ test('createlinuxdom names what is wrong in the description', async (t) => {
   const { status, err } = await xvd.old('createlinuxdom', file);
   assert.equal(status, 1);
   assert.match(err, /colour/);
+});
+
+test('F15: the expert level of the environment is the one that counts; at it, sharing is warned of and done', async (t) => {
+  const xvd = builtXvd(t);
+  await xvd.format();
+  await xvd.json('create', '8M');
+  await xvd.serve();
+  await xvd.json('attach', 'vd:1', 'xvda', 'app', 'w', '--driver', 'nbd');
+  const environment = xvd.environment as Record<string, string>;
+  environment['XVD_EXPERT'] = '1';
+  const writer = await xvd.old('add_vbd_to_dom', 'vd:1', target, '0', 'rw');
+  assert.deepEqual([writer.status, writer.out], [1, 'That mapping is too unsafe for the current VBD expertise level\n']);
+  assert.match(writer.err, /^Warning: one or more hard disk extents are writeable by two or more domains simultaneously\.$/m);
+  assert.match(writer.err, /current safety level \(1\)\.$/m);
+  const reader = await xvd.old('add_vbd_to_dom', 'vd:1', target, '0');
+  assert.deepEqual([reader.status, reader.out], [0, `Added vd:1 to domain 0 as device ${target}\n`], reader.err);
+  assert.match(reader.err, /^Warning: one or more hard disk extents writeable by one domain are also readable by another\.$/m);
+  const [app, here] = await xvd.json<{ vdev: number }[]>('vbds');
+  assert.equal((await xvd.old('list_vbds')).out, `[{'dom': 'app', 'vbd': ${app?.vdev}, 'writeable': 1}, {'dom': 0, 'vbd': ${here?.vdev}, 'writeable': 0}]\n`);
+  environment['XVD_EXPERT'] = '3';
+  assert.equal((await xvd.old('add_vbd_to_dom', 'vd:1', 'xvdb', '0')).status, 1, 'no such level');
+  delete environment['XVD_EXPERT'];
+  assert.equal((await xvd.old('remove_vbd_from_dom', target, '0')).status, 0);
+});
+
+test('without the daemon attach and domain start fail with 1 and say what to start; the catalog can still be asked', async (t) => {
+  const xvd = builtXvd(t);
+  await xvd.format();
+  await xvd.json('create', '8M');
+  const description = join(xvd.folder, 'web.json');
+  writeFileSync(description, JSON.stringify({ name: 'web', firmware: 'bios', memory: '64M', disks: [] }));
+  for (const words of [
+    ['add_vbd_to_dom', 'vd:1', target, '0'],
+    ['createlinuxdom', description],
+  ]) {
+    const { status, err } = await xvd.old(words[0] ?? '', ...words.slice(1));
+    assert.equal(status, 1);
+    assert.match(err, /xvd serve/);
+  }
+  const removed = await xvd.old('remove_vbd_from_dom', target, '0');
+  assert.deepEqual([removed.status, removed.out], [1, 'Failed\n']);
+  assert.equal((await xvd.old('list_vbds')).out, '[]\n');
+});
+
+test('createlinuxdom starts a guest from its description with the old lines, and refuses unsafe sharing in the old words', async (t) => {
+  const xvd = builtXvd(t);
+  await xvd.format();
+  await xvd.serve();
+  for (const size of ['1M', '2M']) await xvd.json('create', size);
+  writeFileSync(join(xvd.folder, 'boot.raw'), bootSector('here'));
+  await xvd.json('import', 'boot.raw', '1');
+  const disks = [
+    { source: 'vd:1', target: '/dev/xvda', mode: 'w' },
+    { source: 'vd:2', target: '/dev/xvdb', mode: 'r' },
+  ];
+  const file = join(xvd.folder, 'web.json');
+  const write = (over: object): void => writeFileSync(file, JSON.stringify({ name: 'web', firmware: 'bios', memory: '64M', disks, ...over }));
+  write({ disks: [...disks, { source: 'vd:1', target: '/dev/xvdc', mode: 'r' }] });
+  const refused = await xvd.old('createlinuxdom', file);
+  assert.deepEqual([refused.status, refused.out], [1, 'That mapping is too unsafe for the current VBD expertise level\n']);
+  assert.match(refused.err, /writeable by one domain are also readable by another/);
+  assert.equal((await xvd.old('list_vbds')).out, '[]\n', 'a start is all or nothing');
+  write({});
+  const started = await xvd.old('createlinuxdom.py', file);
+  assert.deepEqual(
+    [started.status, started.out],
+    [0, 'Added vd:1 to domain web as device /dev/xvda\nAdded vd:2 to domain web as device /dev/xvdb\n'],
+    started.err,
+  );
+  assert.equal((await xvd.old('createlinuxdom', file)).status, 1, 'it runs already');
+  const [domain] = (await xvd.json<{ name: string; id: string }[]>('domain', 'list')).filter(({ name }) => name === 'web');
+  const added = await xvd.old('remove_vbd_from_dom', '/dev/xvdb', domain?.id ?? '', '--force');
+  assert.deepEqual([added.status, added.out], [0, `Removed /dev/xvdb from domain ${domain?.id}\n`], 'a domain may be given by its number');
+  await xvd.json('domain', 'stop', 'web', '--force');
+  assert.equal((await xvd.old('list_vbds')).out, '[]\n');
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
 });

@@ -82,7 +82,7 @@ function tellSharing({ err }: Old, level: unknown): void {
 }
 
 async function attach(old: Old): Promise<boolean> {
-  const { xvd, settings, args, out, err } = old;
+  const { xvd, settings, args, out } = old;
   const [source = '', target = '', domain = '', mode = 'r'] = args;
   if (!['r', 'w', 'rw'].includes(mode)) throw new XvdError('VALUE_INVALID', `the mode is r or rw, not '${mode}'`);
   try {
@@ -91,12 +91,17 @@ async function attach(old: Old): Promise<boolean> {
     out(`Added ${source} to domain ${domain} as device ${target}`);
     return true;
   } catch (error) {
-    if (!(error instanceof XvdError) || error.code !== 'SHARING_REFUSED') throw error;
-    tellSharing(old, error.details['level']);
-    err(`ERROR: This kind of disk sharing is not allowed at the current safety level (${settings.expert}).`);
-    out('That mapping is too unsafe for the current VBD expertise level');
-    return false;
+    return refusedSharing(old, error, settings.expert);
   }
+}
+
+/** In its old words; whatever else failed is thrown on. */
+function refusedSharing(old: Old, error: unknown, level: number): false {
+  if (!(error instanceof XvdError) || error.code !== 'SHARING_REFUSED') throw error;
+  tellSharing(old, error.details['level']);
+  old.err(`ERROR: This kind of disk sharing is not allowed at the current safety level (${level}).`);
+  old.out('That mapping is too unsafe for the current VBD expertise level');
+  return false;
 }
 
 async function detach({ xvd, args, force, out, err }: Old): Promise<boolean> {
@@ -120,11 +125,18 @@ async function list({ xvd, out }: Old): Promise<boolean> {
   return true;
 }
 
-async function startDomain({ xvd, args, out }: Old): Promise<boolean> {
+async function startDomain(old: Old): Promise<boolean> {
+  const { xvd, settings, args, out } = old;
   const description = await readDescription(args[0] ?? '');
-  const domain = await xvd.startDomain(description);
-  for (const vbd of domain.vbds) out(`Added ${vbd.source} to domain ${vbd.domain} as device ${vbd.target}`);
-  return true;
+  const expert = description.expert ?? settings.expert;
+  try {
+    const domain = await xvd.startDomain(description, { expert });
+    tellSharing(old, Math.max(0, ...domain.vbds.map(({ sharing }) => sharing)));
+    for (const vbd of domain.vbds) out(`Added ${vbd.source} to domain ${vbd.domain} as device ${vbd.target}`);
+    return true;
+  } catch (error) {
+    return refusedSharing(old, error, expert);
+  }
 }
 
 export const commandsOfOld: Readonly<Record<string, OldCommand>> = {
