@@ -1,5 +1,5 @@
 # Each target sets up what it needs by itself (scripts/setup.sh) and is quick when nothing is to do.
-.PHONY: demo test build lint fmt man drawing bench lab lab-campaign setup clean help
+.PHONY: demo test build lint fmt man drawing bench lab lab-campaign crash-campaign setup clean help
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 NODE = $$(sh scripts/node-path.sh)
@@ -12,6 +12,7 @@ help:
 	@echo 'make fmt    formats the sources'
 	@echo 'make bench  benchmarks beside their rivals'
 	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
+	@echo 'make crash-campaign   1,000 times kill -9 at random moments (XVD_KILL_RUNS, XVD_KILL_SEED)'
 
 setup:
 	@sh scripts/setup.sh --system
@@ -47,6 +48,10 @@ drawing:
 bench: setup
 	@$(NODE) scripts/build.ts
 	@sh scripts/bench.sh
+
+crash-campaign: setup
+	@$(NODE) scripts/build.ts
+	@XVD_KILL_RUNS=$${XVD_KILL_RUNS:-1000} $(NODE) --test --test-timeout=14400000 test/crash/crash.test.ts
 
 lab lab-campaign: setup
 	@$(NODE) scripts/build.ts

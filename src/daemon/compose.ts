@@ -17,7 +17,7 @@ import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
 import { guardCatalog } from './label-guard.ts';
 
-export type Folders = { readonly stateFolder: string; readonly runFolder: string };
+export type Folders = { readonly stateFolder: string; readonly runFolder: string; readonly wipeBytesPerSecond?: number | null };
 export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
 
 export const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
@@ -25,14 +25,14 @@ export const programsOf = (): Programs => openPrograms({ searchPath: process.env
 /** `unguarded` is for what mends a catalog or device that the labels contradict: recover, adopt, check. */
 export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };
 
-export async function composeCatalogSystem({ stateFolder, runFolder }: Folders): Promise<ComposedCatalog> {
+export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null }: Folders): Promise<ComposedCatalog> {
   const clock = openClock();
   const random = openRandom();
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
   const host = lazyHost(async () => {
     const { openLinuxHost } = await import('../host/linux/open-linux-host.ts');
     const ownDmPrefix = async (): Promise<string> => uuidPrefix(await catalog.read((reader) => reader.catalogId()));
-    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix });
+    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix, wipeBytesPerSecond });
   });
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
   const guarded = guardCatalog(unguarded);

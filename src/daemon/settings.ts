@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { XvdError } from '../base/error.ts';
+import { parseSize } from '../core/size.ts';
 import type { ExpertLevel } from '../core/types.ts';
 
 export type Settings = {
@@ -20,6 +21,8 @@ export type Settings = {
   /** PEM files of the HTTP API's TLS. */
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
+  /** Budget of wiping, in bytes a second; null = as fast as it goes. */
+  readonly wipeBytesPerSecond: number | null;
 };
 
 export type SettingsInput = Partial<Omit<Settings, 'expert'>> & { readonly expert?: number; readonly config?: string };
@@ -34,6 +37,7 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   token_file: 'tokenFile',
   tls_cert: 'tlsCert',
   tls_key: 'tlsKey',
+  wipe_rate: 'wipeBytesPerSecond',
 };
 
 export async function resolveSettings(input: SettingsInput, env: Environment): Promise<Settings> {
@@ -56,7 +60,20 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     tokenFile: input.tokenFile ?? text(file['tokenFile']) ?? null,
     tlsCert: input.tlsCert ?? text(file['tlsCert']) ?? null,
     tlsKey: input.tlsKey ?? text(file['tlsKey']) ?? null,
+    wipeBytesPerSecond: input.wipeBytesPerSecond ?? sizeOf('wipe_rate', text(file['wipeBytesPerSecond'])),
   };
+}
+
+function sizeOf(key: string, value: string | undefined): number | null {
+  if (value === undefined) return null;
+  try {
+    return parseSize(value);
+  } catch (error) {
+    throw new XvdError('VALUE_INVALID', `'${key}' of the configuration file: ${(error as Error).message}`, {
+      cause: error,
+      fix: 'Write a size with a unit, like "200M".',
+    });
+  }
 }
 
 export function expertLevel(value: unknown): ExpertLevel {
