@@ -9,31 +9,31 @@ import { undoAttach } from './end-vbd.ts';
 import { sourceName, vbdInfo } from './info.ts';
 import { attachIntent, attachKey, identityOf } from './intents.ts';
 import { DryRunAttach, reserveVbd } from './reserve-vbd.ts';
-import type { AttachOptions, Changed, VbdInfo, Warnings } from './shapes.ts';
+import type { AttachInfo, AttachOptions, Changed, Warnings } from './shapes.ts';
 import type { System } from './system.ts';
 import { exportNameOf } from './vbd-plan.ts';
 
 /** Puts a disk (`vd:`) or physical device (`phy:`) into a domain. SHARING_REFUSED, TARGET_TAKEN, DISK_EXPIRED, DOMAIN_NOT_FOUND … */
-export async function attachVbd(system: System, options: AttachOptions): Promise<VbdInfo & Changed & Warnings> {
+export async function attachVbd(system: System, options: AttachOptions): Promise<AttachInfo & Changed & Warnings> {
   const place = await placeOf(system, options.domain, options.driver === 'nbd');
   return system.queue(`domain:${place.domain}`, async () => {
     try {
       return await attach(system, options, place);
     } catch (error) {
-      if (error instanceof DryRunAttach) return { ...vbdInfo(error.vbd), changed: false, warnings: error.warnings };
+      if (error instanceof DryRunAttach) return { ...vbdInfo(error.vbd), changed: false, conflicts: error.conflicts, warnings: error.warnings };
       throw error;
     }
   });
 }
 
-async function attach(system: System, options: AttachOptions, place: Place): Promise<VbdInfo & Changed & Warnings> {
+async function attach(system: System, options: AttachOptions, place: Place): Promise<AttachInfo & Changed & Warnings> {
   const reserved = await reserveVbd(system, options, place);
-  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: await promise(system, reserved.already, options), warnings: [] };
-  const { vbd, endpoint, warnings, blockBytes } = reserved;
+  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: await promise(system, reserved.already, options), conflicts: [], warnings: [] };
+  const { vbd, endpoint, warnings, conflicts, blockBytes } = reserved;
   try {
     const plugged = await place.hypervisor?.plug(plugOf(vbd, endpoint, blockBytes));
     const attached = await confirm(system, vbd, endpoint, plugged?.devicePath ?? null);
-    return { ...vbdInfo(attached), changed: true, warnings };
+    return { ...vbdInfo(attached), changed: true, conflicts, warnings };
   } catch (error) {
     await undoAttach(system, vbd);
     throw error;

@@ -24,7 +24,7 @@ import { refuseOverlap } from './pool-overlap.ts';
 import { reapWorkers } from './reap-workers.ts';
 import { catalogUsers, footprintOfDisk, footprintOfPath, lookUpPlaces } from './sector-users.ts';
 import type { Places } from './sector-users.ts';
-import type { AttachOptions } from './shapes.ts';
+import type { AttachOptions, ConflictInfo } from './shapes.ts';
 import { allowSharing } from './sharing-check.ts';
 import type { System } from './system.ts';
 import { exportNameOf, planOf, sizeOfPhysical } from './vbd-plan.ts';
@@ -34,6 +34,7 @@ export type Reserved = {
   readonly endpoint: Endpoint;
   readonly blockBytes: 512 | 4096;
   readonly warnings: readonly string[];
+  readonly conflicts: readonly ConflictInfo[];
   readonly use: SectorUser;
 };
 /** The same source, target, domain and mode is attached already. */
@@ -69,10 +70,12 @@ type Found = {
 /** Carries a dry run's result out of the transaction that is undone. */
 export class DryRunAttach extends Error {
   readonly vbd: Vbd;
+  readonly conflicts: readonly ConflictInfo[];
   readonly warnings: readonly string[];
-  constructor(vbd: Vbd, warnings: readonly string[]) {
+  constructor(vbd: Vbd, { conflicts, warnings }: Pick<Recorded, 'conflicts' | 'warnings'>) {
     super('dry run');
     this.vbd = vbd;
+    this.conflicts = conflicts;
     this.warnings = warnings;
   }
 }
@@ -80,12 +83,12 @@ export class DryRunAttach extends Error {
 export async function reserveVbd(system: System, options: AttachOptions, place: Place): Promise<Reserved | Attached> {
   const { want, recorded } = await recordFresh(system, options, place);
   if ('already' in recorded) return recorded;
-  const { vbd, use, warnings } = recorded;
+  const { vbd, use, warnings, conflicts } = recorded;
   try {
     // What others can change is read again before the VBD becomes reachable.
     allowSharing(use, await outsideUsers(system), want.expert, want.places);
     const plan = await planOf(system, vbd);
-    return { vbd, use, warnings, blockBytes: plan.blockBytes, endpoint: await dataPathOf(system, vbd.driver).open(plan) };
+    return { vbd, use, warnings, conflicts, blockBytes: plan.blockBytes, endpoint: await dataPathOf(system, vbd.driver).open(plan) };
   } catch (error) {
     await undoAttach(system, vbd);
     throw error;
@@ -153,7 +156,7 @@ export async function outsideUsers(system: System): Promise<SectorUser[]> {
   return users;
 }
 
-type Recorded = { readonly vbd: Vbd; readonly use: SectorUser; readonly warnings: readonly string[] };
+type Recorded = Pick<Reserved, 'vbd' | 'use' | 'warnings' | 'conflicts'>;
 
 async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
   const paths = (await tx.writer.vbds()).flatMap(({ source }) => (source.kind === 'phy' ? [source.path] : []));
@@ -185,11 +188,12 @@ async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
     bootId: want.bootId,
   };
   const warnings = [...verdict.warnings, ...leaseWarning(tx.now, found)];
-  if (options.dryRun === true) throw new DryRunAttach({ ...row, generation: 0 }, warnings);
+  const { conflicts } = verdict;
+  if (options.dryRun === true) throw new DryRunAttach({ ...row, generation: 0 }, { conflicts, warnings });
   const vbd = await tx.writer.addVbd(row);
   if (found.source.kind === 'vd' && mode === 'w') await markDirty(tx, found.source.diskId);
   await tx.event('vbd.attaching', exportNameOf(vbd), { source: sourceName(vbd.source), mode, sharing: verdict.level });
-  return { vbd, use, warnings };
+  return { vbd, use, warnings, conflicts };
 }
 
 async function driverOf(tx: Change, want: Want, { source, devices, blockBytes }: Found): Promise<Driver> {

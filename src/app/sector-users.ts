@@ -46,7 +46,9 @@ export function footprintOfDisk(disk: Disk, runs: readonly Run[], devices: Reado
         const offset = extent.startSector - device.driveStartSector;
         const start = Math.max(offset, at);
         const end = Math.min(offset + extent.sectors, at + place.sectors);
-        if (start < end) own.push({ space: place.space, startSector: sectors(place.startSector + start - at), sectors: sectors(end - start) });
+        if (start >= end) continue;
+        const named = place.device === undefined ? {} : { device: place.device };
+        own.push({ space: place.space, startSector: sectors(place.startSector + start - at), sectors: sectors(end - start), ...named });
       }
     }
     below.push(...facts.footprint.below);
@@ -71,7 +73,7 @@ export async function catalogUsers(reader: CatalogReader, places: Places): Promi
   };
   for (const vbd of await reader.vbds()) {
     const footprint = vbd.source.kind === 'vd' ? await ofDisk(vbd.source.diskId) : footprintOfPath(vbd.source.path, places);
-    users.push({ kind: 'vbd', name: vbdName(vbd), mode: vbd.mode, footprint });
+    users.push({ kind: 'vbd', name: vbdName(vbd), mode: vbd.mode, footprint, detach: { target: vbd.target, domain: vbd.domain } });
   }
   for (const worker of await reader.workers()) {
     users.push({

@@ -60,6 +60,8 @@ export type ConflictInfo = {
   readonly startSector: number;
   readonly sectors: number;
 };
+/** Whom an attach shares sectors with, where that matters: `sharing` is the level of the worst. */
+export type AttachInfo = VbdInfo & { readonly conflicts: readonly ConflictInfo[] };
 export type DomainInfo = {
   readonly name: string;
   readonly id: string;

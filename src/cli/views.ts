@@ -1,6 +1,6 @@
 // Disks, VBDs and devices as text.
 
-import type { DeviceInfo, DiskInfo, DomainInfo, EventInfo, ExtentInfo, VbdInfo } from '../app/shapes.ts';
+import type { ConflictInfo, DeviceInfo, DiskInfo, DomainInfo, EventInfo, ExtentInfo, VbdInfo } from '../app/shapes.ts';
 import { formatLeft } from '../core/duration.ts';
 import { formatSize } from '../core/size.ts';
 import { textFields, textTable } from './text-table.ts';
@@ -39,6 +39,16 @@ export function diskFields(disk: DiskInfo, nowMs: number): string {
   if (disk.state === 'reclaimed') fields.push(['lost', `${formatSize(disk.lostBytes)}: it cannot be restored`]);
   for (const vbd of disk.vbds) fields.push(['attached', `${vbd.target} of domain ${vbd.domain} (${vbd.mode}, ${vbd.state})`]);
   return textFields(fields);
+}
+
+/** Whom an attach shares sectors with. */
+export function conflictTable(conflicts: readonly ConflictInfo[]): string {
+  const rows = conflicts.map(({ user, name, mode, device, startSector, sectors }) => [user, name, mode, device, String(startSector), String(sectors)]);
+  const titles = ['SHARED WITH', 'NAME', 'MODE', 'DEVICE', 'SECTOR', 'SECTORS'];
+  return textTable(
+    titles.map((title) => ({ title, right: title.startsWith('SECTOR') })),
+    rows,
+  );
 }
 
 export function vbdTable(vbds: readonly VbdInfo[]): string {

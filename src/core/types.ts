@@ -109,6 +109,8 @@ export type SectorRange = {
   readonly sectors: Sectors;
   /** Where in the device that was asked about this range begins, when it is not its start (a device of several pieces). */
   readonly atSector?: Sectors;
+  /** Path of the drive or file, for people. */
+  readonly device?: string;
 };
 
 /** Which sectors something stands on. `own` is compared with everything; `below` (the device under a file's filesystem,
@@ -129,6 +131,8 @@ export type SectorUser = {
   readonly footprint: Footprint;
   /** A mount or holder that makes something else reachable (`fs:MAJ:MIN`, `drive:MAJ:MIN`): no conflict for what goes through it. */
   readonly carries?: string;
+  /** Of a VBD of ours: what a user would detach. */
+  readonly detach?: { readonly target: string; readonly domain: string };
 };
 
 /** One piece of a VBD: `lengthBytes` from `offsetBytes` of the device at `deviceIndex` of the plan. Segments follow each other without gap. */

@@ -7,6 +7,7 @@ import type { Client } from '../api/client.ts';
 import type { CheckOptions } from '../app/check-pool.ts';
 import type { Work } from '../app/prepare-disk.ts';
 import type {
+  AttachInfo,
   AttachOptions,
   Changed,
   CreateOptions,
@@ -70,9 +71,9 @@ export interface Xvd extends Mending, Copying, AsyncDisposable {
   /** A consistent copy of the catalog, while others write. */
   backupCatalog(options: { readonly file: string }): Promise<{ file: string; changed: true }>;
   /** Needs the daemon. SHARING_REFUSED, TARGET_TAKEN, DOMAIN_NOT_FOUND, DAEMON_NOT_RUNNING. */
-  attach(options: AttachOptions): Said<VbdInfo>;
-  /** Needs the daemon. The level that an attach would have, and its warnings; refused as the attach would be. */
-  checkSharing(options: AttachOptions): Said<VbdInfo>;
+  attach(options: AttachOptions): Said<AttachInfo>;
+  /** Needs the daemon. The level that an attach would have and whom it would meet; refused as the attach would be. */
+  checkSharing(options: AttachOptions): Said<AttachInfo>;
   /** Needs the daemon; returns when no write of the VBD can arrive any more. VBD_BUSY, FENCE_UNPROVED. */
   detach(options: DetachOptions): Said<VbdInfo>;
   /** Needs the daemon. All or nothing. */

@@ -1,7 +1,7 @@
 import type { AttachOptions } from '../../app/shapes.ts';
 import { expertLevel } from '../../daemon/settings.ts';
 import type { Command } from '../command.ts';
-import { vbdTable } from '../views.ts';
+import { conflictTable, vbdTable } from '../views.ts';
 
 export const run: Command['run'] = async (context, { args, flag, value }) => {
   const [source = '', target = '', domain = '', mode = 'r'] = args;
@@ -21,5 +21,5 @@ export const run: Command['run'] = async (context, { args, flag, value }) => {
   const vbd = await (await context.xvd()).attach(options);
   for (const warning of vbd.warnings) context.tell(`warning: ${warning}`);
   if (options.dryRun === true) context.tell('dry run: nothing was changed');
-  return { value: vbd, text: vbdTable([vbd]) };
+  return { value: vbd, text: [vbdTable([vbd]), ...(vbd.conflicts.length > 0 ? [conflictTable(vbd.conflicts)] : [])].join('\n') };
 };

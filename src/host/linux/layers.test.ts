@@ -102,6 +102,12 @@ test('the paths of one multipath device are one device', async () => {
   assert.deepEqual(found.own, ['drive:253:3 0+500', 'drive:253:2 2048+500', 'drive:8:0 2048+500', 'drive:8:16 2048+500']);
 });
 
+test('one path of a multipath device stands on the other paths too, also by a partition', async () => {
+  const mpath: FixtureDevice = { name: 'dm-2', number: '253:2', sectors: 100000, slaves: ['sda', 'sdb'], dm: { name: 'mpatha', uuid: 'mpath-360' } };
+  assert.deepEqual((await footprint([...sda, mpath], '8:16')).own, ['drive:8:16 0+100000', 'drive:8:0 0+100000']);
+  assert.deepEqual((await footprint([...sda, mpath], '8:3')).own, ['drive:8:0 10000+50000', 'drive:8:16 10000+50000']);
+});
+
 test('a loop device stands on a range of its file, and the file on the device of its filesystem', async () => {
   const loop: FixtureDevice = { name: 'loop5', number: '7:5', sectors: 100 };
   const file = { device: '8:3', inode: 12, sizeBytes: 1024 * 1024, filesystem: '8:3' };
@@ -117,9 +123,9 @@ test('a holder stands on exactly what its table says, or on all of what is below
   const lv: FixtureDevice = { name: 'dm-0', number: '253:0', sectors: 100, slaves: ['sda3'], dm: { name: 'vg-lv', uuid: 'LVM-abc' } };
   await using fixture = await fixtureRoots([...sda, lv]);
   const exact = await footprintBelow(factsOf(fixture.roots, { tables: { 'vg-lv': '0 100 linear 8:3 384' } }), '253:0');
-  assert.deepEqual(exact.own, [{ space: 'drive:8:0', startSector: 10384, sectors: 100 }]);
+  assert.deepEqual(exact.own, [{ space: 'drive:8:0', startSector: 10384, sectors: 100, device: '/dev/sda' }]);
   const whole = await footprintBelow(factsOf(fixture.roots), '253:0');
-  assert.deepEqual(whole.own, [{ space: 'drive:8:0', startSector: 10000, sectors: 50000 }]);
+  assert.deepEqual(whole.own, [{ space: 'drive:8:0', startSector: 10000, sectors: 50000, device: '/dev/sda' }]);
 });
 
 test('an error table stands on nothing; a table that makes no sense has no fixed ranges', () => {

@@ -8,7 +8,13 @@ import type { Mount } from './mountinfo.ts';
 import type { BlockNode } from './sys-block.ts';
 
 /** `filesystem`: the number that its mounts have; differs from the device of stat() on btrfs. */
-export type FileFacts = { readonly device: string; readonly inode: number; readonly sizeBytes: number; readonly filesystem: string };
+export type FileFacts = {
+  readonly device: string;
+  readonly inode: number;
+  readonly sizeBytes: number;
+  readonly filesystem: string;
+  readonly path?: string;
+};
 /** What a loop device is on. `gone`: what it was on answers no more, or is the data path of a VBD: nothing is below it that is not told of elsewhere. */
 export type LoopBacking =
   | { readonly kind: 'file'; readonly file: FileFacts; readonly offsetBytes: number; readonly readOnly: boolean; readonly path: string }
@@ -57,11 +63,12 @@ export async function footprintBelow(facts: LayerFacts, number: string): Promise
 
 const finish = ({ own, below, via }: Found): Footprint => ({ own, below, via: [...via] });
 
-const rangeOf = (space: string, { start, count, at }: Omit<Piece, 'number'>): SectorRange => ({
+const rangeOf = (space: string, device: string | undefined, { start, count, at }: Omit<Piece, 'number'>): SectorRange => ({
   space,
   startSector: sectors(start),
   sectors: sectors(count),
   ...(at === 0 ? {} : { atSector: sectors(at) }),
+  ...(device === undefined ? {} : { device }),
 });
 
 async function resolve(facts: LayerFacts, piece: Piece, found: Found, depth: number): Promise<void> {
@@ -71,7 +78,9 @@ async function resolve(facts: LayerFacts, piece: Piece, found: Found, depth: num
     await resolve(facts, { ...piece, number: node.partition.drive, start: piece.start + node.partition.startSector }, found, depth + 1);
     return;
   }
-  found.own.push(rangeOf(driveSpace(node.number), piece));
+  if (found.own.some((known) => isSame(known, rangeOf(driveSpace(node.number), undefined, piece)))) return; // the other path of it came this way
+  found.own.push(rangeOf(driveSpace(node.number), node.path, piece));
+  for (const path of siblings(facts, node)) await resolve(facts, { ...piece, number: path }, found, depth + 1);
   const loop = facts.loop(node.number);
   if (loop !== null) await resolveLoop(facts, loop, piece, found, depth);
   if (node.slaves.length === 0 && node.dm === null) return;
@@ -83,6 +92,15 @@ async function resolve(facts: LayerFacts, piece: Piece, found: Found, depth: num
   const table = node.dm === null ? null : await facts.table(node);
   if (table === null) await addBelow(facts, node.slaves, found, depth);
   else for (const part of table) await resolve(facts, cut(piece, part), found, depth + 1);
+}
+
+const isSame = (one: SectorRange, other: SectorRange): boolean =>
+  one.space === other.space && one.startSector === other.startSector && one.sectors === other.sectors && one.atSector === other.atSector;
+
+/** The other paths of one multipath device: the same sectors. */
+function siblings(facts: LayerFacts, node: BlockNode): readonly string[] {
+  const multipath = node.holders.map((holder) => facts.node(holder)).filter((holder) => holder?.dm?.uuid.startsWith('mpath-') === true);
+  return multipath.flatMap((holder) => holder?.slaves ?? []).filter((path) => path !== node.number);
 }
 
 function cut(piece: Piece, part: LinearPiece): Piece {
@@ -100,7 +118,7 @@ async function resolveLoop(facts: LayerFacts, loop: LoopBacking, piece: Piece, f
 }
 
 async function resolveFile(facts: LayerFacts, file: FileFacts, range: Omit<Piece, 'number'>, found: Found, depth: number): Promise<void> {
-  if (range.count > 0) found.own.push(rangeOf(fileSpace(file), range));
+  if (range.count > 0) found.own.push(rangeOf(fileSpace(file), file.path, range));
   found.via.add(filesystemSpace(file.filesystem));
   await addBelow(facts, facts.filesystemDevice(file.filesystem), found, depth);
 }
@@ -111,7 +129,7 @@ async function addBelow(facts: LayerFacts, numbers: readonly string[], found: Fo
     const under: Found = { own: [], below: [], via: found.via };
     const node = facts.node(number);
     if (node !== null) await resolve(facts, { number, start: 0, count: node.sizeSectors, at: 0 }, under, depth + 1);
-    found.below.push(...under.own.map(({ space, startSector, sectors: count }) => ({ space, startSector, sectors: count })), ...under.below);
+    found.below.push(...under.own.map(({ atSector: _, ...range }) => range), ...under.below);
   }
 }
 

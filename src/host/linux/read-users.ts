@@ -33,7 +33,7 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
   };
   const users = [
     ...(await mountUsers(options, layers, namespaces.flat(), ofNode)),
-    ...(await swapUsers(layers, ofNode)),
+    ...(await swapUsers(options, layers, ofNode)),
     ...(await stackUsers(options, layers)),
     ...(await processUsers(layers, opens, ofNode)),
   ];
@@ -42,13 +42,13 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
 
 /** What else the kernel holds refuses to be opened exclusively, and counts as a writer. Read-only, or udev would wake. */
 async function hiddenHolders(
-  { nodes }: UsersOptions,
+  options: UsersOptions,
   layers: Layers,
   users: readonly SectorUser[],
   ofNode: (number: string) => Promise<Footprint>,
 ): Promise<SectorUser[]> {
   const hidden: SectorUser[] = [];
-  for (const number of nodes) {
+  for (const number of withPartitions(options, layers)) {
     const node = layers.node(number);
     if (node === null || node.holders.length > 0) continue;
     const footprint = await ofNode(number);
@@ -57,6 +57,12 @@ async function hiddenHolders(
     if (!isKnown && isHeldExclusively(node.path)) hidden.push({ kind: 'holder', name: `${node.path} (held exclusively)`, mode: 'w', footprint });
   }
   return hidden;
+}
+
+/** A drive is held by whoever holds one of its partitions: the partitions tell which. */
+function withPartitions({ nodes, roots }: UsersOptions, layers: Layers): readonly string[] {
+  const partitions = allBlockNumbers(roots).filter((number) => nodes.has(layers.node(number)?.partition?.drive ?? ''));
+  return [...new Set([...partitions, ...nodes])];
 }
 
 function isHeldExclusively(path: string): boolean {
@@ -121,13 +127,13 @@ function merge(footprints: readonly Footprint[]): Footprint {
   };
 }
 
-async function swapUsers(layers: Layers, ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
+async function swapUsers(options: UsersOptions, layers: Layers, ofNode: (number: string) => Promise<Footprint>): Promise<SectorUser[]> {
   const users: SectorUser[] = [];
   for (const { path, isFile } of parseSwaps(readFileSync('/proc/swaps', 'utf8'))) {
     const number = isFile ? null : blockNumberOf(path);
     const file = isFile ? layers.file(path) : null;
     const footprint = number !== null ? await ofNode(number) : file !== null ? await footprintOfFile(layers, file) : null;
-    if (footprint !== null) users.push({ kind: 'swap', name: path, mode: 'w', footprint });
+    users.push({ kind: 'swap', name: path, mode: 'w', footprint: footprint ?? everything(options, layers) });
   }
   return users;
 }
