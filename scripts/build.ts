@@ -4,7 +4,8 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { BuildOptions, Plugin } from 'esbuild';
 import { entryName, ownFileReferences, ownFilesFromDist } from './own-files.ts';
@@ -31,6 +32,7 @@ function entryPoints(): Map<string, string> {
   const entries = new Map<string, string>();
   for (const [name, file] of [
     ['cli-main', 'src/cli/main.ts'],
+    ['xvd', 'src/cli/launch.ts'],
     ['index', 'src/index.ts'],
   ] as const)
     if (existsSync(join(root, file))) entries.set(name, file);
@@ -63,11 +65,6 @@ const leanHttp: Plugin = {
   },
 };
 
-/** Compiled code is kept beside the program, so that a start need not compile it again; a folder that can't be written is no error. */
-const launcher = `require('node:module').enableCompileCache(require('node:path').join(__dirname, '.compiled'));
-require('./cli-main.cjs');
-`;
-
 function place(path: string, contents: string | Uint8Array): void {
   mkdirSync(dirname(path), { recursive: true });
   const half = `${path}.${process.pid}.half`;
@@ -80,6 +77,24 @@ function removeOld(fresh: ReadonlySet<string>): void {
     const path = join(dist, name);
     if (fresh.has(name) || !/\.(c?js|half)$/.test(name)) continue;
     if (Date.now() - statSync(path).mtimeMs > keepOldMs) rmSync(path, { force: true });
+  }
+}
+
+/** A command or two in a folder of its own, so that the cache of compiled code is there from the first use on; without it all works, slower. */
+function warmUp(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-build-'));
+  const env = { ...process.env, XVD_STATE: join(folder, 'state'), XVD_RUN: join(folder, 'run'), NODE_OPTIONS: undefined };
+  const xvd = (...words: string[]): void => void spawnSync(process.execPath, [join(dist, 'xvd.cjs'), ...words], { env, stdio: 'ignore', timeout: 60_000 });
+  try {
+    const device = join(folder, 'device');
+    writeFileSync(device, '');
+    truncateSync(device, 8 * 1024 * 1024);
+    xvd('format', device, '--extent-size', '1M', '--force');
+    // What is kept is what the first command had compiled: it is to be the one that is waited for most.
+    rmSync(join(dist, '.compiled'), { recursive: true, force: true });
+    xvd('create', '1M');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
@@ -117,8 +132,8 @@ const results = await Promise.all([
     entryPoints: entriesOf((name) => name !== 'index'),
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
-    define: { 'import.meta.url': 'ownUrl' },
-    banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+    define: { 'import.meta.url': 'ownUrl', BUILD: JSON.stringify(hash) },
+    banner: { js: `// ${hash}\nconst ownUrl = require('node:url').pathToFileURL(__filename).href;` },
   }),
   build({ ...common, entryPoints: entriesOf((name) => name === 'index'), format: 'esm', splitting: true, chunkNames: '[name]-[hash]' }),
 ]).catch((): never => process.exit(1)); // It has said why.
@@ -126,7 +141,7 @@ const outputFiles = results.flatMap((result) => result.outputFiles);
 mkdirSync(dist, { recursive: true });
 const isEntry = (path: string): boolean => entries.has(basename(path).replace(/\.c?js$/, ''));
 for (const file of outputFiles.toSorted((a, b) => Number(isEntry(a.path)) - Number(isEntry(b.path)))) place(file.path, file.contents);
-if (entries.has('cli-main')) place(join(dist, 'xvd.cjs'), launcher);
 declarations();
-removeOld(new Set([...outputFiles.map((file) => basename(file.path)), 'xvd.cjs']));
+removeOld(new Set(outputFiles.map((file) => basename(file.path))));
+warmUp();
 place(stampFile, hash);

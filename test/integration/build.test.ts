@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { entryName, ownFileReferences, ownFilesFromDist } from '../../scripts/own-files.ts';
@@ -39,4 +40,36 @@ test('a second build changes nothing', () => {
   const before = picture();
   assert.equal(build(), 0);
   assert.equal(picture(), before);
+});
+
+test('the cache of compiled code is made anew when it is missing, cut off, of something else, or of another program', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-cache-'));
+  try {
+    cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true, filter: (path) => !path.includes('.compiled') });
+    cpSync(join(root, 'package.json'), join(folder, 'package.json'));
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    const compiled = join(folder, 'dist/.compiled');
+    const caches = (): string[] => readdirSync(compiled, { withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [join(compiled, entry.name)] : []));
+    const run = (): void => {
+      const env = { ...process.env, NODE_OPTIONS: undefined };
+      const { status, stdout } = spawnSync(process.execPath, [join(folder, 'dist/xvd.cjs'), '--version'], { encoding: 'utf8', env });
+      assert.deepEqual([status, stdout.trim()], [0, (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version]);
+    };
+    run();
+    const [cache = ''] = caches();
+    const whole = statSync(cache).size;
+    for (const harm of [() => rmSync(cache), () => truncateSync(cache, 5000), () => writeFileSync(cache, 'no cache')]) {
+      harm();
+      run();
+      assert.equal(caches().length, 1);
+      assert.ok(statSync(cache).size > whole / 2);
+    }
+    // Another program under the same name: the launcher must not take the cache for its own.
+    const made = statSync(cache).mtimeMs;
+    writeFileSync(join(folder, 'dist/cli-main.cjs'), readFileSync(join(folder, 'dist/cli-main.cjs'), 'utf8').replace(/^\/\/ ..../, '// 0000'));
+    run();
+    assert.equal(statSync(cache).mtimeMs, made);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
