@@ -115,7 +115,7 @@ async function recordFresh(system: System, options: AttachOptions, place: Place)
 /** A device that is being formatted is not attached meanwhile, nor the other way round. */
 async function claimSource(system: System, source: string): Promise<AsyncDisposable | null> {
   const parsed = parseUname(source);
-  return parsed.kind === 'phy' ? claimDevice(system, await system.host.inspect(parsed.path)) : null;
+  return parsed.kind === 'phy' ? claimDevice(system, await system.host.inspect(parsed.path, { signatures: false })) : null;
 }
 
 async function gather(system: System, options: AttachOptions, place: Place): Promise<Want> {
@@ -130,7 +130,7 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
   }));
   const places = await lookUpPlaces(system, devices, paths);
   if (parsed.kind === 'phy') {
-    const facts = await system.host.inspect(parsed.path);
+    const facts = await system.host.inspect(parsed.path, { signatures: false });
     await refuseOverlap(system, facts, devices, 'phy');
     (places.byPath as Map<string, typeof facts>).set(parsed.path, facts).set(facts.path, facts);
   }

@@ -18,7 +18,7 @@ export async function planOf(system: CatalogSystem, vbd: Vbd): Promise<VbdPlan> 
   const { generation, mode, sizeBytes, cache, source, limit } = vbd;
   const head = { generation, exportName: exportNameOf(vbd), mode, sizeBytes, cache, ...(limit === null ? {} : { rate: parseRate(limit) }) };
   if (source.kind === 'vd') return { ...head, ...(await system.catalog.read((reader) => planOfDisk(reader, source.diskId))) };
-  const { path, kind, identity, sizeBytes: deviceBytes, ...facts } = await system.host.inspect(source.path);
+  const { path, kind, identity, sizeBytes: deviceBytes, ...facts } = await system.host.inspect(source.path, { signatures: false });
   const device = { path, kind, identity, sizeBytes: deviceBytes };
   return {
     ...head,

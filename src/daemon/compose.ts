@@ -90,7 +90,7 @@ function lazyHost(open: () => Promise<Host>): Host {
   let opened: Promise<Host> | null = null;
   const host = (): Promise<Host> => (opened ??= open());
   return {
-    inspect: async (path) => (await host()).inspect(path),
+    inspect: async (path, options) => (await host()).inspect(path, options),
     users: async () => (await host()).users(),
     verify: async (device, fd) => (await host()).verify(device, fd),
     zero: async (device, ranges, progress, signal) => (await host()).zero(device, ranges, progress, signal),

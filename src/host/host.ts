@@ -28,13 +28,16 @@ export type DeviceFacts = {
   readonly signatures: readonly string[];
 };
 
+/** `signatures: false` leaves them out ([]): looking for them reads the device and takes longer than all else. */
+export type InspectOptions = { readonly signatures?: boolean };
+
 export type ByteRange = { readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
 
 export type AliveMark = AsyncDisposable & { readonly pid: number; readonly startTicks: number };
 
 export interface Host {
   /** `phy:` names and paths: `sda3` is `/dev/sda3`; an absolute path may name a regular file. Follows links. */
-  inspect(path: string): Promise<DeviceFacts>;
+  inspect(path: string, options?: InspectOptions): Promise<DeviceFacts>;
   /** Everybody on this host who uses sectors: mounts of every namespace, swap, holders, loop devices, processes, as the kernel tells now.
    *  VBDs are not in it, nor are processes of ours (this one, and any that has a pipe of XVD_RUN open): the catalog tells of them. */
   users(): Promise<readonly SectorUser[]>;

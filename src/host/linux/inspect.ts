@@ -20,6 +20,8 @@ import type { BlockNode, SysRoots } from './sys-block.ts';
 export type InspectOptions = LayerSource & {
   /** Of the catalog: what it stands on is part of the system. */
   readonly stateFolder: string | null;
+  /** Whether to look for them. */
+  readonly signatures: boolean;
 };
 
 export async function inspectPath(options: InspectOptions, given: string): Promise<DeviceFacts> {
@@ -69,7 +71,7 @@ async function inspectBlock(options: InspectOptions, layers: Layers, number: str
     sparse: false,
     copyOnWrite: false,
     holdsSystem: await holdsSystem(options, layers, footprint),
-    signatures: await readSignatures(options.programs, path, sizeBytes),
+    signatures: options.signatures ? await readSignatures(options.programs, path, sizeBytes) : [],
   };
 }
 
@@ -94,7 +96,7 @@ async function inspectFile(options: InspectOptions, layers: Layers, path: string
     sparse: blocks * 512 < sizeBytes,
     copyOnWrite: COPY_ON_WRITE.has(filesystemId(path)?.type ?? 0),
     holdsSystem: await holdsSystem(options, layers, footprint),
-    signatures: await readSignatures(options.programs, path, sizeBytes),
+    signatures: options.signatures ? await readSignatures(options.programs, path, sizeBytes) : [],
   };
 }
 

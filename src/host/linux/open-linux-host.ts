@@ -48,8 +48,8 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     else keepLast(nodes, deviceNumber(facts.rdev));
   };
   return {
-    inspect: async (path) => {
-      const facts = await inspectPath({ ...source(), stateFolder }, path);
+    inspect: async (path, { signatures = true } = {}) => {
+      const facts = await inspectPath({ ...source(), stateFolder, signatures }, path);
       remember(facts.path);
       return facts;
     },

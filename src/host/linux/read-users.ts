@@ -11,7 +11,7 @@ import { scanProcesses } from './processes.ts';
 import type { OpenNode, ScanOptions } from './processes.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
 import type { Layers, LayerSource } from './read-layers.ts';
-import { allBlockNumbers } from './sys-block.ts';
+import { allBlockNumbers, isEmpty } from './sys-block.ts';
 
 export type UsersOptions = ScanOptions &
   LayerSource & {
@@ -142,6 +142,7 @@ async function swapUsers(options: UsersOptions, layers: Layers, ofNode: (number:
 async function stackUsers({ roots, isOurDm }: UsersOptions, layers: Layers): Promise<SectorUser[]> {
   const users: SectorUser[] = [];
   for (const number of allBlockNumbers(roots)) {
+    if (isEmpty(roots, number)) continue;
     const node = layers.node(number);
     if (node === null || node.partition !== null || isOurDm(node.dm?.uuid ?? '')) continue;
     const loop = layers.loop(number);

@@ -12,7 +12,7 @@ import { fileSpace, footprintOfFile, footprintOfNode } from './layers.ts';
 import { withDevice } from './open-device.ts';
 import { readLayers } from './read-layers.ts';
 import type { Layers, LayerSource } from './read-layers.ts';
-import { allBlockNumbers } from './sys-block.ts';
+import { allBlockNumbers, isEmpty } from './sys-block.ts';
 
 /** A node or file over the ranges, and where on it they lie. */
 type Place = { readonly path: string; readonly kind: 'block' | 'file'; readonly ranges: readonly Range[] };
@@ -53,6 +53,7 @@ async function placesAround(
   const above: Place[] = [];
   const below: Place[] = [];
   for (const other of allBlockNumbers(roots)) {
+    if (isEmpty(roots, other)) continue;
     const node = layers.node(other);
     if (node === null || other === number || node.sizeSectors === 0 || isOurDm(node.dm?.uuid ?? '')) continue;
     const places = shared(footprint, await footprintOfNode(layers, other), ranges);

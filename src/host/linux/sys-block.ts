@@ -89,6 +89,9 @@ export function readBlockNode(roots: SysRoots, number: string): BlockNode | null
 /** Numbers of all block devices: drives, partitions and what stands on them. */
 export const allBlockNumbers = (roots: SysRoots): readonly string[] => names(join(roots.sys, 'dev/block'));
 
+/** Has no sectors, so nobody uses any: most loop and NBD devices of a host. One look, where all facts take a dozen. */
+export const isEmpty = (roots: SysRoots, number: string): boolean => text(join(roots.sys, 'dev/block', number, 'size')) === '0';
+
 function firstOf(...values: readonly (string | null | undefined)[]): string | null {
   return values.find((value) => value !== null && value !== undefined && value !== '') ?? null;
 }

@@ -1,0 +1,112 @@
+// Run by figures.sh in the lab: attach beside lvchange, create beside lvcreate, and a VBD beside the raw partition below it.
+
+import { spawnSync } from 'node:child_process';
+import { request } from 'node:http';
+
+const [device = ''] = process.argv.slice(2);
+const socketPath = `${process.env['XVD_RUN']}/api.sock`;
+const rounds = Number(process.env['FIGURE_ROUNDS'] ?? 20);
+
+function call(method: string, path: string, body?: unknown): Promise<{ id?: number; devicePath?: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, agent: false, method, path: `/api/v1${path}`, headers: { 'content-type': 'application/json' } }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (part: string) => (text += part));
+      answer.on('end', () => {
+        if ((answer.statusCode ?? 500) >= 300) reject(new Error(text));
+        else resolve(JSON.parse(text) as { id?: number });
+      });
+    });
+    sent.once('error', reject);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+function run(program: string, ...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+async function timed(into: number[], body: () => unknown): Promise<void> {
+  const started = performance.now();
+  await body();
+  into.push(performance.now() - started);
+}
+
+const sorted = (values: readonly number[]): number[] => values.toSorted((a, b) => a - b);
+const median = (values: readonly number[]): number => sorted(values)[Math.floor(values.length / 2)] ?? 0;
+const spread = (values: readonly number[]): string => {
+  const all = sorted(values);
+  return `${Math.round(all[0] ?? 0)}..${Math.round(all.at(-1) ?? 0)}`;
+};
+const print = (name: string, values: readonly number[], unit: string): void =>
+  void process.stdout.write(`${name.padEnd(44)} ${String(Math.round(median(values))).padStart(8)} ${unit}  (${spread(values)}, ${values.length} times)\n`);
+
+async function attachBesideLvchange(): Promise<void> {
+  const { id } = await call('POST', '/disks', { sizeBytes: 64 * 2 ** 20 });
+  run('lvm', 'lvcreate', '-q', '-an', '-Zn', '-Wn', '-L', '64M', '-n', 'one', 'rival');
+  const [attach, detach, activate, deactivate]: number[][] = [[], [], [], []];
+  for (let round = 0; round < rounds; round += 1) {
+    await timed(attach ?? [], () => call('POST', '/vbds', { source: `vd:${id}`, target: '/dev/xvda', domain: '0', mode: 'w' }));
+    await timed(activate ?? [], () => run('lvm', 'lvchange', '-ay', 'rival/one'));
+    await timed(detach ?? [], () => call('DELETE', '/vbds/0/xvda'));
+    await timed(deactivate ?? [], () => run('lvm', 'lvchange', '-an', 'rival/one'));
+  }
+  print('xvd attach to domain 0, daemon warm', attach ?? [], 'ms');
+  print('lvchange -ay', activate ?? [], 'ms');
+  print('xvd detach from domain 0', detach ?? [], 'ms');
+  print('lvchange -an', deactivate ?? [], 'ms');
+  run('lvm', 'lvremove', '-qq', '-f', 'rival/one');
+  await call('DELETE', `/disks/${id}`);
+}
+
+async function createBesideLvcreate(): Promise<void> {
+  const [command, api, rival]: number[][] = [[], [], []];
+  for (let round = 0; round < Math.ceil(rounds / 2); round += 1) {
+    await timed(command ?? [], () => run('xvd', 'create', '16M', '--no-wipe', '--name', `a${round}`));
+    await timed(rival ?? [], () => run('lvm', 'lvcreate', '-q', '-ay', '-Zn', '-Wn', '-L', '16M', '-n', `a${round}`, 'rival'));
+    await timed(api ?? [], () => call('POST', '/disks', { sizeBytes: 16 * 2 ** 20, wipe: false }));
+  }
+  print('xvd create, the command', command ?? [], 'ms');
+  print('xvd create, through the daemon', api ?? [], 'ms');
+  print('lvcreate -ay', rival ?? [], 'ms');
+}
+
+type Fio = { readonly jobs: readonly { readonly read: { readonly iops: number }; readonly write: { readonly iops: number } }[] };
+
+function iops(filename: string, offsetBytes: number, workload: string, block: string): number {
+  const common = ['--name=x', '--direct=1', '--ioengine=libaio', '--iodepth=16', '--time_based', '--runtime=2', '--ramp_time=0.5', '--size=60M'];
+  const out = run('fio', ...common, `--filename=${filename}`, `--offset=${offsetBytes}`, `--rw=${workload}`, `--bs=${block}`, '--output-format=json');
+  const [job] = (JSON.parse(out.slice(out.indexOf('{'))) as Fio).jobs;
+  return (job?.read.iops ?? 0) + (job?.write.iops ?? 0);
+}
+
+/** The same sectors both ways: the VBD, and the partition that its extents lie on. */
+async function vbdBesideRaw(): Promise<void> {
+  const { id } = await call('POST', '/disks', { sizeBytes: 64 * 2 ** 20 });
+  const { devicePath = '' } = await call('POST', '/vbds', { source: `vd:${id}`, target: '/dev/xvda', domain: '0', mode: 'w' });
+  const [, , , , start] = run('dmsetup', 'table', run('readlink', '-f', devicePath).trim())
+    .trim()
+    .split(/\s+/);
+  for (const [workload, block] of [
+    ['randread', '4k'],
+    ['randwrite', '4k'],
+    ['read', '256k'],
+  ] as const) {
+    const [vbd, raw, control]: number[][] = [[], [], []];
+    for (let round = 0; round < Math.ceil(rounds / 4); round += 1) {
+      raw?.push(iops(device, Number(start) * 512, workload, block));
+      vbd?.push(iops(devicePath, 0, workload, block));
+      control?.push(iops(device, Number(start) * 512, workload, block));
+    }
+    print(`${workload} ${block}: raw partition`, raw ?? [], 'IOPS');
+    print(`${workload} ${block}: VBD by device-mapper`, vbd ?? [], 'IOPS');
+    print(`${workload} ${block}: raw partition again (control)`, control ?? [], 'IOPS');
+  }
+  await call('DELETE', '/vbds/0/xvda');
+}
+
+await attachBesideLvchange();
+await createBesideLvcreate();
+await vbdBesideRaw();
