@@ -51,19 +51,15 @@ type Reserved = { readonly disk: Disk; readonly plan: VbdPlan; readonly workerId
 export async function asCopy<T>(system: System, want: CopyWant, body: (frame: CopyFrame) => Promise<T>): Promise<T> {
   const pipe = `copy-${system.random.uuid()}`;
   const alive = await system.host.holdAlive(pipe);
-  let fenced = false;
+  // While a row names the pipe it stays: its end is the proof for whoever looks later.
+  const row = { isThere: false };
   try {
     const reserved = await reserve(system, want, await system.host.bootId(), { pipe, pid: alive.pid, startTicks: alive.startTicks });
-    const result = await attempt(system, want, reserved, body);
-    fenced = true;
-    return result;
-  } catch (error) {
-    fenced = !(error instanceof XvdError) || error.code !== 'FENCE_UNPROVED';
-    throw error;
+    row.isThere = true;
+    return await attempt(system, want, reserved, row, body);
   } finally {
     await alive[Symbol.asyncDispose]();
-    // Unproved, the pipe stays: its end is the proof for whoever looks later.
-    if (fenced) await system.host.forgetAlive(pipe);
+    if (!row.isThere) await system.host.forgetAlive(pipe);
   }
 }
 
@@ -98,7 +94,7 @@ export function refuseUnfit(disk: Disk, { now }: Pick<Change, 'now'>): void {
   if (state === 'reclaimed') throw new XvdError('DISK_RECLAIMED', `the lease of ${unameOf(disk)} is over and ${disk.lostBytes} bytes of it are lost`);
 }
 
-async function attempt<T>(system: System, want: CopyWant, reserved: Reserved, body: (frame: CopyFrame) => Promise<T>): Promise<T> {
+async function attempt<T>(system: System, want: CopyWant, reserved: Reserved, row: { isThere: boolean }, body: (frame: CopyFrame) => Promise<T>): Promise<T> {
   const { disk, plan, workerId, use, places, wasClean, startedEvent, warnings } = reserved;
   const stop = new AbortController();
   const ended = Promise.withResolvers<void>();
@@ -131,6 +127,7 @@ async function attempt<T>(system: System, want: CopyWant, reserved: Reserved, bo
     want.signal?.removeEventListener('abort', gone);
     try {
       await end(system, want, reserved, outcome);
+      row.isThere = false;
     } finally {
       system.copies?.delete(workerId);
       ended.resolve();

@@ -6,7 +6,7 @@ import type { KeyedQueue } from '../../src/base/keyed-queue.ts';
 import { wallMs } from '../../src/base/units.ts';
 import { leaseMemory } from '../../src/app/keep-leases.ts';
 import type { LeaseMemory } from '../../src/app/keep-leases.ts';
-import type { CatalogSystem, System } from '../../src/app/system.ts';
+import type { CatalogSystem, Copies, System } from '../../src/app/system.ts';
 import type { Catalog } from '../../src/catalog/catalog.ts';
 import { openMemoryCatalog } from '../../src/catalog/memory/open.ts';
 import type { ExpertLevel, Generation, SectorUser, VbdPlan } from '../../src/core/types.ts';
@@ -18,9 +18,11 @@ import { openSimulatedHost } from '../../src/host/simulated/open-simulated-host.
 import type { SimulatedHost } from '../../src/host/simulated/open-simulated-host.ts';
 import { openFakeHypervisor } from '../../src/hypervisor/fake/open-fake-hypervisor.ts';
 import type { FakeHypervisor } from '../../src/hypervisor/fake/open-fake-hypervisor.ts';
+import { openMemoryImages } from '../../src/image/memory/open-memory-images.ts';
+import type { MemoryImages } from '../../src/image/memory/open-memory-images.ts';
 import { ownersOf, sharesTooMuch, violations } from './oracle.ts';
 import type { Place, Truth } from './oracle.ts';
-import { catalogOf, dataPathOf, hostOf, hypervisorOf } from './ports.ts';
+import { catalogOf, dataPathOf, hostOf, hypervisorOf, imagesOf } from './ports.ts';
 import type { Watch } from './ports.ts';
 import { SimProcess } from './process.ts';
 import type { Chance } from './process.ts';
@@ -51,6 +53,8 @@ export class ChaosWorld implements Truth {
   readonly #chance: Chance;
   readonly #mutant: Mutant;
   readonly #time = { wallMs: START_MS, sinceBootMs: 1_000_000, bootId: 'boot-1' };
+  readonly images: MemoryImages;
+  #copies: Copies = new Map();
   #queue: KeyedQueue = keyedQueue();
   #uuids = 0;
   #moments = 0;
@@ -61,6 +65,7 @@ export class ChaosWorld implements Truth {
     this.dataPath = dataPath;
     this.thisHost = openFakeHypervisor({ name: 'host' });
     this.qemu = openFakeHypervisor({ name: 'qemu', domains: ['web01', 'web02'] });
+    this.images = openMemoryImages(dataPath);
     this.#chance = chance;
     this.#mutant = mutant;
     const time = this.#time;
@@ -89,6 +94,7 @@ export class ChaosWorld implements Truth {
     this.dataPath.restartDaemon();
     this.memory = leaseMemory();
     this.#queue = keyedQueue();
+    this.#copies = new Map();
     return (this.daemon = new SimProcess(this.#chance));
   }
 
@@ -116,6 +122,8 @@ export class ChaosWorld implements Truth {
       dataPaths: [dataPathOf(dataPath, process, watch)],
       hypervisors: [this.thisHost, this.qemu].map((hypervisor) => hypervisorOf(hypervisor, process, watch)),
       queue: this.#queue,
+      images: imagesOf(this.images, process),
+      copies: this.#copies,
     };
   }
 

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { attachVbd } from '../../src/app/attach-vbd.ts';
 import { checkPool } from '../../src/app/check-pool.ts';
+import { exportImage, importImage } from '../../src/app/copy-image.ts';
 import { createDisk } from '../../src/app/create-disk.ts';
 import { deleteDisk } from '../../src/app/delete-disk.ts';
 import { detachVbd } from '../../src/app/detach-vbd.ts';
@@ -71,6 +72,17 @@ const operations: Readonly<Record<string, Operation>> = {
     },
     does: (scene, fate) => scene.daemon((system) => keepLeases(system, scene.world.memory), fate),
   },
+  import: {
+    before: async (scene) => {
+      await create(scene);
+      scene.world.images.put('/image.raw', new Uint8Array(EXTENT_BYTES).fill(1));
+      scene.world.host.addDevice({ path: '/image.raw', kind: 'file', sizeBytes: EXTENT_BYTES });
+    },
+    does: (scene, fate) => {
+      return scene.daemon((system) => importImage(system, { image: '/image.raw', disk: '1' }), fate);
+    },
+  },
+  export: { before: create, does: (scene, fate) => scene.daemon((system) => exportImage(system, { disk: '1', image: '/image.qcow2' }), fate) },
   'domain start': { before: twoDisks, does: (scene, fate) => scene.daemon((system) => startDomain(system, description), fate) },
   'domain stop': {
     before: async (scene) => {

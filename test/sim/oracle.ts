@@ -63,7 +63,9 @@ export async function violations(truth: Truth): Promise<string[]> {
     });
     for (const plan of served) {
       const row = vbds.find(({ generation }) => generation === plan.generation);
-      if (row === undefined) found.push(`I2: ${plan.exportName} can be reached and has no row`);
+      const copier = workers.find(({ pipe }) => pipe === plan.pipe);
+      if (copier !== undefined) found.push(...reachesOthers(truth, plan, copier.diskId, devices, owners));
+      else if (row === undefined) found.push(`I2: ${plan.exportName} can be reached and has no row`);
       else found.push(...reachesOthers(truth, plan, row.source.kind === 'vd' ? row.source.diskId : null, devices, owners));
     }
     found.push(...sharedPairs(truth, served));

@@ -8,6 +8,7 @@ import type { ExpertLevel, Generation, PlanDevice, SectorUser, VbdPlan } from '.
 import type { DataPath } from '../../src/datapath/datapath.ts';
 import type { ByteRange, Host } from '../../src/host/host.ts';
 import type { Hypervisor } from '../../src/hypervisor/hypervisor.ts';
+import type { Images } from '../../src/image/image.ts';
 import type { SimProcess } from './process.ts';
 
 /** What is told of one task of a process, while it runs. */
@@ -110,11 +111,15 @@ export function dataPathOf(dataPath: DataPath, process: SimProcess, watch: Watch
       process.call(async () => {
         const isNew = await dataPath.isGone(plan.generation);
         const endpoint = await dataPath.open(plan);
+        // A copy is of this process: its program and its connections end with it.
+        if (plan.pipe !== undefined) process.onDeath(() => void dataPath.close(plan.generation));
         if (isNew) await watch.opened(plan);
         return endpoint;
       }, 'DEVICE_FAILED'),
   });
 }
+
+export const imagesOf = (images: Images, process: SimProcess): Images => through(images, process, 'PROGRAM_FAILED', {});
 
 export function hypervisorOf(hypervisor: Hypervisor, process: SimProcess, watch: Watch): Hypervisor {
   return through(hypervisor, process, 'HYPERVISOR_FAILED', {
