@@ -33,6 +33,9 @@ export const limits = {
   nbdNameLength: 4096,
   nbdOptionBytes: 64 * 1024,
   nbdConnectionsPerVbd: 16,
+  /** Clients over TCP that have not chosen a VBD yet: each has a process, and nobody knows who it is. */
+  nbdHandshakes: 32,
+  nbdHandshakeMs: 10_000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */
   nbdSpareProcesses: 4,
   vbds: 4096,

@@ -198,6 +198,8 @@ FORMAT is ${writableFormats.join(', ')}; when it is not given, the name of the i
     arguments: [],
     flags: {
       listen: { kind: 'text', value: 'HOST:PORT', help: 'serve the API over TCP too; needs --token-file, and TLS unless it is loopback' },
+      'nbd-listen': { kind: 'text', value: 'HOST:PORT', help: 'serve NBD over TCP too; needs --tls-cert, --tls-key and --tls-ca' },
+      'tls-ca': { kind: 'text', value: 'FILE', help: 'authority that vouches for NBD clients, as PEM' },
       'token-file': { kind: 'text', value: 'FILE', help: 'file that holds the token of the API over TCP' },
       'tls-cert': { kind: 'text', value: 'FILE', help: 'certificate (PEM)' },
       'tls-key': { kind: 'text', value: 'FILE', help: 'its key (PEM)' },

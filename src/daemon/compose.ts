@@ -9,6 +9,7 @@ import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
 import { uuidPrefix } from '../datapath/dm/names.ts';
+import type { TlsOptions } from '../datapath/nbd/tls-listener.ts';
 import type { PlanDevice } from '../core/types.ts';
 import type { Host } from '../host/host.ts';
 import { openPrograms } from '../host/programs.ts';
@@ -40,7 +41,10 @@ export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPe
 }
 
 /** For the daemon: with data paths and hypervisors. */
-export async function composeSystem(folders: Folders, log: Log): Promise<System & AsyncDisposable> {
+export type ComposedSystem = System &
+  AsyncDisposable & { readonly listenNbd: (tls: Omit<TlsOptions, 'program'>) => Promise<{ readonly host: string; readonly port: number }> };
+
+export async function composeSystem(folders: Folders, log: Log): Promise<ComposedSystem> {
   const base = await composeCatalogSystem(folders);
   const { runFolder } = folders;
   const programs = programsOf();
@@ -66,6 +70,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     },
     log,
   });
+  const tlsProgram = new URL('../datapath/nbd/tls-connection.ts', import.meta.url).pathname;
   const dmMissing = dmLacks(programs);
   const catalogId = (): Promise<string> => base.catalog.read((reader) => reader.catalogId());
   const dm = dmMissing === null ? [openDmDataPath({ catalogId, programs, verify, syscalls, holdersOf: (path) => holdersOf(base, path), log })] : [];
@@ -79,6 +84,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<System 
     queue: keyedQueue(),
     images: openQemuImages({ programs, runFolder }),
     copies: new Map(),
+    listenNbd: (tls) => nbd.listen({ ...tls, program: tlsProgram }),
     async [Symbol.asyncDispose]() {
       for (const part of [qemu, thisHost, nbd, base]) await part[Symbol.asyncDispose]();
     },

@@ -20,7 +20,7 @@ import type { Settings } from './settings.ts';
 import { watchCatalog } from './catalog-watch.ts';
 import { tellServiceManager } from './service-manager.ts';
 import { composeSystem, programsOf } from './compose.ts';
-import type { Log } from './compose.ts';
+import type { ComposedSystem, Log } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
 import { keepHandsOff } from './udev-rules.ts';
 import { keepLabelsUntil } from './label-keeper.ts';
@@ -53,6 +53,7 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   const api = { system, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };
   running.defer(await listenOnSocket(settings, makeApi({ ...api, token: null })));
   running.defer(await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log));
+  await listenForNbd(settings, system, log);
   const keeper = keepLeasesUntil(system, watch, ended.signal, log);
   running.defer(() => keeper);
   const labels = keepLabelsUntil(system, watch, ended.signal, log);
@@ -131,6 +132,16 @@ async function listenOnTcp(settings: Settings, makeWithToken: (token: string) =>
   await listening((done) => server.listen(port, host, done), server);
   log('api.listening', { address: (server.address() as AddressInfo).address, port: (server.address() as AddressInfo).port });
   return () => closed(server);
+}
+
+/** Ends with the data path. */
+async function listenForNbd(settings: Settings, system: ComposedSystem, log: Log): Promise<void> {
+  const { nbdListen, tlsCert, tlsKey, tlsCa } = settings;
+  if (nbdListen === null) return;
+  if (tlsCert === null || tlsKey === null || tlsCa === null)
+    throw new XvdError('USAGE', `--nbd-listen ${nbdListen} needs TLS and client certificates`, { fix: 'Give --tls-cert, --tls-key and --tls-ca.' });
+  const address = await system.listenNbd({ ...hostAndPort(nbdListen), certificate: tlsCert, key: tlsKey, authority: tlsCa });
+  log('nbd.listening', address);
 }
 
 function hostAndPort(text: string): { host: string; port: number } {

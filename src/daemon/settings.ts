@@ -18,11 +18,14 @@ export type Settings = {
   /** HOST:PORT of the HTTP API beside its Unix socket, and the file that holds its token; null = the socket only. */
   readonly listen: string | null;
   readonly tokenFile: string | null;
-  /** PEM files of the HTTP API's TLS. */
+  /** HOST:PORT of NBD over TCP. */
+  readonly nbdListen: string | null;
+  /** PEM files of TLS, for the API and for NBD; the authority is that of NBD's clients. */
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
   /** Budget of wiping, in bytes a second; null = as fast as it goes. */
   readonly wipeBytesPerSecond: number | null;
+  readonly tlsCa: string | null;
 };
 
 export type SettingsInput = Partial<Omit<Settings, 'expert'>> & { readonly expert?: number; readonly config?: string };
@@ -38,6 +41,8 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   tls_cert: 'tlsCert',
   tls_key: 'tlsKey',
   wipe_rate: 'wipeBytesPerSecond',
+  tls_ca: 'tlsCa',
+  nbd_listen: 'nbdListen',
 };
 
 export async function resolveSettings(input: SettingsInput, env: Environment): Promise<Settings> {
@@ -61,6 +66,8 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     tlsCert: input.tlsCert ?? text(file['tlsCert']) ?? null,
     tlsKey: input.tlsKey ?? text(file['tlsKey']) ?? null,
     wipeBytesPerSecond: input.wipeBytesPerSecond ?? sizeOf('wipe_rate', text(file['wipeBytesPerSecond'])),
+    tlsCa: input.tlsCa ?? text(file['tlsCa']) ?? null,
+    nbdListen: input.nbdListen ?? text(file['nbdListen']) ?? null,
   };
 }
 

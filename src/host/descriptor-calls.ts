@@ -11,12 +11,12 @@ const O_RDWR = 2;
 const HEADER = { bytes: 56, vector: 16, vectors: 24, control: 32, controlBytes: 40 } as const;
 const CONTROL_HEADER_BYTES = 16;
 const MOST_DESCRIPTORS = 250;
-const MESSAGE_BYTES = 8192;
+const MESSAGE_BYTES = 65_536;
 
 export type Received = { readonly message: Uint8Array; readonly descriptors: readonly number[] };
 
 export type DescriptorCalls = {
-  /** Sends a message (1 byte or more, at most 8192) and descriptors (at most 250) over a Unix socket; bytes, or -errno. */
+  /** Sends a message (1 byte or more, at most 64 KiB) and descriptors (at most 250) over a Unix socket; bytes, or -errno. */
   sendDescriptors(socket: number, message: Uint8Array, descriptors: readonly number[]): number;
   /** Waits for one such message; null at the end of the socket, or when it fails. */
   receiveDescriptors(socket: number): Received | null;
@@ -54,6 +54,7 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
       memory.writeBigUInt64LE(BigInt(CONTROL_HEADER_BYTES + 4 * descriptors.length), controlAt);
       memory.writeInt32LE(SOL_SOCKET, controlAt + 8);
       memory.writeInt32LE(SCM_RIGHTS, controlAt + 12);
+      if (descriptors.length === 0) memory.writeBigUInt64LE(0n, HEADER.controlBytes);
       descriptors.forEach((fd, index) => memory.writeInt32LE(fd, controlAt + CONTROL_HEADER_BYTES + 4 * index));
       return answer(sendmsg(socket, address, MSG_NOSIGNAL));
     },

@@ -17,6 +17,7 @@ export const POSIX_FADV_DONTNEED = 4;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 export const POLLHUP = 0x10;
+export const POLLRDHUP = 0x2000;
 
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;

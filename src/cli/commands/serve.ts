@@ -9,6 +9,8 @@ export const run: Command['run'] = async (context, { value }) => {
     tokenFile: value('token-file') ?? context.settings.tokenFile,
     tlsCert: value('tls-cert') ?? context.settings.tlsCert,
     tlsKey: value('tls-key') ?? context.settings.tlsKey,
+    tlsCa: value('tls-ca') ?? context.settings.tlsCa,
+    nbdListen: value('nbd-listen') ?? context.settings.nbdListen,
   };
   const ready = ({ socket, catalogId }: { socket: string; catalogId: string }): void =>
     context.print(context.json ? `${JSON.stringify({ ready: true, socket, catalogId })}\n` : `ready on ${socket}\n`);

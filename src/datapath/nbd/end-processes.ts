@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
-import { POLLHUP } from '../../host/syscalls.ts';
+import { POLLHUP, POLLRDHUP } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { livingProcesses, readsEnd } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
@@ -71,7 +71,8 @@ function clientHasLeft(pid: number, syscalls: Syscalls): boolean {
   // A process that has let go of its socket already is on its way out.
   if (socket < 0) return true;
   try {
-    return (syscalls.poll(socket, 0) & POLLHUP) !== 0;
+    // A client over TCP that has ended its side may seem half there; none goes on reading after that.
+    return (syscalls.poll(socket, POLLRDHUP) & (POLLHUP | POLLRDHUP)) !== 0;
   } finally {
     closeSync(socket);
   }

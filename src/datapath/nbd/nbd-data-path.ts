@@ -17,8 +17,11 @@ import type { DataPath, DataPathStats } from '../datapath.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
-import { descriptorOf, makeSpares } from './spare-processes.ts';
+import { makeSpares } from './spare-processes.ts';
 import type { Spares } from './spare-processes.ts';
+import { descriptorOf } from './start-process.ts';
+import { listenTls } from './tls-listener.ts';
+import type { TlsListener, TlsOptions } from './tls-listener.ts';
 import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
@@ -45,12 +48,27 @@ type Accepting = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly 
 type Starting = NbdOptions & { readonly spares: Spares; readonly inTurn: KeyedQueue };
 type Served = { readonly vbd: Accepting; readonly server: Server; readonly watcher: FSWatcher };
 
-export function openNbdDataPath(options: NbdOptions): DataPath {
+/** `listen`: serves what is open over TCP too, with TLS and client certificates, until the data path is disposed of. */
+export type NbdDataPath = DataPath & { listen(tls: TlsOptions): Promise<{ readonly host: string; readonly port: number }> };
+
+export function openNbdDataPath(options: NbdOptions): NbdDataPath {
   const served = new Map<Generation, Served>();
   const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0 } = options;
   const starting: Starting = { ...options, spares: makeSpares({ nodePath, connectionProgram, syscalls, log, wanted: spareProcesses }), inTurn: keyedQueue() };
+  const listeners: TlsListener[] = [];
   return {
     driver: 'nbd',
+    async listen(tls) {
+      const listener = await listenTls(tls, {
+        nodePath,
+        log,
+        syscalls,
+        exports: () => [...served.values()].map(({ vbd }) => ({ exportName: vbd.plan.exportName, folder: vbd.folder.path, devices: vbd.fds.length })),
+        handOver: (folder, child, send) => handOverTo(starting, served, folder, child, send),
+      });
+      listeners.push(listener);
+      return listener.address;
+    },
     async open(plan) {
       starting.spares.fill();
       const folder = vbdFolder(options.runFolder, plan.generation);
@@ -75,6 +93,7 @@ export function openNbdDataPath(options: NbdOptions): DataPath {
     stats: async (generation) => statsOf(vbdFolder(options.runFolder, generation)),
     /** The connections go on: they are ended by close() only. */
     async [Symbol.asyncDispose]() {
+      for (const listener of listeners) listener.close();
       starting.spares.end();
       for (const open of served.values()) letGo(open);
       served.clear();
@@ -140,38 +159,62 @@ function watchPoison(options: NbdOptions, plan: VbdPlan, folder: VbdFolder): FSW
 }
 
 async function accept(options: Starting, vbd: Accepting, socket: Socket): Promise<void> {
-  const { folder, plan } = vbd;
-  const { generation } = plan;
+  const { folder, plan, fds } = vbd;
   try {
-    await endLost(folder, options.syscalls);
-    const full = livingProcesses(folder).length >= limits.nbdConnectionsPerVbd;
-    if (full) options.log('nbd.too-many-connections', { generation });
-    // close() may have come meanwhile: after its proof no process may start.
-    else if (vbd.open && !socket.destroyed) await start(options, vbd, socket);
+    await admit(options, vbd, async ({ log, alive, begin }) => {
+      if (socket.destroyed) return;
+      const handover = { folder: folder.path, socket: descriptorOf(socket), log, alive, devices: fds };
+      const served = options.spares.handOver(handover, begin);
+      if (served === null) startProcess(options, [socket, socket, log, alive, ...fds], folder, begin);
+      else await served;
+    });
   } catch (error) {
-    options.log('nbd.connection-refused', { generation, reason: (error as Error).message });
+    options.log('nbd.connection-refused', { generation: plan.generation, reason: (error as Error).message });
   } finally {
     // Closes our descriptor only: the process has its own, and the connection goes on.
     socket.destroy();
   }
 }
 
-async function start(options: Starting, { folder, plan, fds }: Accepting, socket: Socket): Promise<void> {
-  // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
-  const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);
-  const log = openSync(folder.log, 'a', 0o600);
+/** A process that has its client already, and has been let in by it. false: the VBD is no longer served. */
+async function handOverTo(options: Starting, all: ReadonlyMap<Generation, Served>, path: string, child: ChildProcess, send: Send): Promise<boolean> {
+  const vbd = [...all.values()].find((one) => one.vbd.folder.path === path)?.vbd;
+  if (vbd === undefined) return false;
+  return options.inTurn(path, () =>
+    admit(options, vbd, async ({ log, alive, begin }) => {
+      begin(child);
+      send([log, alive, ...vbd.fds]);
+    }),
+  );
+}
+
+type Send = (descriptors: readonly number[]) => void;
+type Admitted = { readonly log: number; readonly alive: number; readonly begin: (child: ChildProcess) => void };
+
+/** Lets one more connection in, when the lost ones are proved gone; `begin` is called before its process can touch anything. */
+async function admit(options: Starting, vbd: Accepting, body: (admitted: Admitted) => Promise<void>): Promise<boolean> {
+  const { folder, plan } = vbd;
+  const { generation } = plan;
+  await endLost(folder, options.syscalls);
+  if (livingProcesses(folder).length >= limits.nbdConnectionsPerVbd) {
+    options.log('nbd.too-many-connections', { generation });
+    return false;
+  }
+  // close() may have come meanwhile: after its proof no process may start.
+  if (!vbd.open) return false;
   const begin = (child: ChildProcess): void => {
     child.once('exit', (code, signal) => {
       if (child.pid !== undefined) forgetProcess(folder, child.pid);
-      if (code !== 0 && signal !== 'SIGKILL') options.log('nbd.connection-ended', { generation: plan.generation, code, signal });
+      if (code !== 0 && signal !== 'SIGKILL') options.log('nbd.connection-ended', { generation, code, signal });
     });
     if (child.pid !== undefined) recordProcess(folder, child.pid);
   };
+  // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
+  const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);
+  const log = openSync(folder.log, 'a', 0o600);
   try {
-    const handover = { folder: folder.path, socket: descriptorOf(socket), log, alive, devices: fds };
-    const served = options.spares.handOver(handover, begin);
-    if (served === null) startProcess(options, [socket, socket, log, alive, ...fds], folder, begin);
-    else await served;
+    await body({ log, alive, begin });
+    return true;
   } finally {
     closeSync(alive);
     closeSync(log);

@@ -49,6 +49,47 @@ type Loop = Session & {
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
 export function serveRequests(session: Session, rest: Uint8Array): void {
+  const loop = makeLoop(session, rest);
+  for (;;) {
+    const step = advance(loop);
+    if (step === 'leave' || (step !== 'wait' && !receive(loop, step))) return;
+  }
+}
+
+/** For a socket that hands over what came, and takes answers without waiting. */
+export type RequestFeed = {
+  /** 'wait': nothing more before resume(), the client takes its answers too slowly; 'leave': the connection is over. */
+  push(chunk: Buffer): 'more' | 'wait' | 'leave';
+  resume(): 'more' | 'wait' | 'leave';
+};
+
+export function feedRequests(session: Session): RequestFeed {
+  // What comes is pushed: nothing of a long write can be waited for.
+  const loop = makeLoop({ ...session, streamFrom: Infinity }, new Uint8Array(0));
+  let held: Buffer = Buffer.alloc(0);
+  let wanted = REQUEST_BYTES;
+  const go = (): 'more' | 'wait' | 'leave' => {
+    for (;;) {
+      const step = advance(loop);
+      if (typeof step === 'string') return step;
+      wanted = step;
+      if (held.length === 0) return 'more';
+      compact(loop, wanted);
+      const count = held.copy(loop.input, loop.end);
+      loop.end += count;
+      held = held.subarray(count);
+    }
+  };
+  return {
+    push(chunk) {
+      held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+      return go();
+    },
+    resume: go,
+  };
+}
+
+function makeLoop(session: Session, rest: Uint8Array): Loop {
   const loop: Loop = {
     ...session,
     coldness: makeColdness(),
@@ -61,14 +102,23 @@ export function serveRequests(session: Session, rest: Uint8Array): void {
     filled: 0,
   };
   loop.input.set(rest, 0);
+  return loop;
+}
+
+/** Serves all that is there; 'wait' = the client has answers enough, else the bytes that the first unfinished request has in all. */
+function advance(loop: Loop): 'leave' | 'wait' | number {
   for (;;) {
     if (loop.coldness.cold()) expectWaiting(loop);
     const step = serveNext(loop);
-    if (step === 'served') continue;
+    if (step === 'served') {
+      if (loop.socket.congested?.() !== true) continue;
+      send(loop);
+      return 'wait';
+    }
     if (loop.ahead !== null && loop.ahead.inFlight() > 0) collect(loop, loop.ahead, step);
     else {
       send(loop);
-      if (step === 'leave' || !receive(loop, step)) return;
+      return step;
     }
   }
 }

@@ -13,6 +13,8 @@ export type Socket = {
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
+  /** Of sockets whose write() does not wait: the client has more to take than it should. */
+  congested?(): boolean;
 };
 
 /** The longest time that is spent asking, and what a request may take to come for asking to pay. */

@@ -1,13 +1,12 @@
 // Connection processes that are started before they are needed: a client does not wait for a Node to start. A spare has no VBD,
 // no device and no pipe; it gets them, with the client's socket, in one message, and ends when whoever started it is gone.
 
-import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { FIRST_DEVICE_FD, SPARE_DEVICES } from './spare-descriptors.ts';
+import { SPARE_DEVICES } from './spare-descriptors.ts';
+import { descriptorOf, startUntold } from './start-process.ts';
+import type { StartedProcess } from './start-process.ts';
 
 export type SpareOptions = {
   readonly nodePath: string;
@@ -31,31 +30,16 @@ export type Spares = {
 /** Spares are replaced only when whoever has just connected has had the processors for a while. */
 const REFILL_MS = 1000;
 
-type Spare = { readonly child: ChildProcess; readonly control: Socket };
-
 export function makeSpares({ nodePath, connectionProgram, wanted, syscalls, log }: SpareOptions): Spares {
-  const ready = new Set<Spare>();
+  const ready = new Set<StartedProcess>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
   const start = (): void => {
-    // Open, so that Node keeps away from these numbers.
-    const nothing = openSync('/dev/null', 'r+');
-    const places = Array.from({ length: FIRST_DEVICE_FD + SPARE_DEVICES }, () => nothing);
-    const child = spawn(nodePath, ['--disable-warning=ExperimentalWarning', connectionProgram, '--spare'], {
-      stdio: [...places, 'pipe'],
-      detached: true,
-      env: {},
-      cwd: '/',
-    });
-    closeSync(nothing);
-    const control = child.stdio[places.length] as Socket;
-    const spare = { child, control };
+    const spare = startUntold(nodePath, [connectionProgram, '--spare'], null);
     ready.add(spare);
-    control.on('error', () => undefined);
-    child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
-    child.once('exit', () => ready.delete(spare));
-    child.unref();
-    control.unref();
+    spare.child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
+    spare.child.once('exit', () => ready.delete(spare));
+    spare.control.unref();
   };
   const fill = (): void => {
     refill = null;
@@ -83,7 +67,7 @@ export function makeSpares({ nodePath, connectionProgram, wanted, syscalls, log 
 }
 
 /** Resolves when the process has put everything in its place, or has ended. */
-async function give({ child, control }: Spare, handover: Handover, begin: (child: ChildProcess) => void, syscalls: Syscalls): Promise<ChildProcess> {
+async function give({ child, control }: StartedProcess, handover: Handover, begin: (child: ChildProcess) => void, syscalls: Syscalls): Promise<ChildProcess> {
   begin(child);
   control.ref();
   const answered = Promise.race([once(control, 'data'), once(control, 'close')]);
@@ -93,10 +77,4 @@ async function give({ child, control }: Spare, handover: Handover, begin: (child
   await answered;
   control.destroy();
   return child;
-}
-
-/** The descriptor of a socket of Node's. */
-export function descriptorOf(socket: Socket): number {
-  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null };
-  return handle?.fd ?? -1;
 }

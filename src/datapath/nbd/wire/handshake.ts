@@ -15,7 +15,15 @@ export type Export = {
   readonly contexts: readonly string[];
 };
 
+/** What a connection may open, asked at the time. */
+export type Exports = {
+  /** null: unknown, or not for this client, which are told the same. */
+  find(name: string): Export | null;
+  list(): readonly Export[];
+};
+
 export type Negotiated = {
+  readonly exported: Export;
   readonly structured: boolean;
   /** Selected context names, in the order of their ids from 1. */ readonly contexts: readonly string[];
 };
@@ -24,18 +32,43 @@ export type Step = {
   /** Bytes of the input that are done with. */
   readonly consumed: number;
   readonly output: readonly Uint8Array[];
-  readonly next: 'more' | 'end' | { readonly go: Negotiated };
+  /** 'tls': the client begins TLS with its next byte, and handshake.secured() goes on inside. */
+  readonly next: 'more' | 'end' | 'tls' | { readonly go: Negotiated };
 };
 
-type State = { phase: 'flags' | 'options'; noZeroes: boolean; structured: boolean; contexts: readonly string[] };
+type State = {
+  phase: 'flags' | 'options';
+  noZeroes: boolean;
+  structured: boolean;
+  contexts: readonly string[];
+  chosenFor: string | null;
+  readonly tls: boolean;
+};
 type Answer = { readonly output: readonly Uint8Array[]; readonly next: Step['next'] };
 
-export type Handshake = { readonly greeting: Uint8Array; step(input: Uint8Array): Step };
+export type Handshake = {
+  readonly greeting: Uint8Array;
+  step(input: Uint8Array): Step;
+  /** After 'tls': the options again, from the start, with the flags that the client gave. */
+  secured(exports: Exports): Handshake;
+};
 
-export function startHandshake(exported: Export): Handshake {
-  const state: State = { phase: 'flags', noZeroes: false, structured: false, contexts: [] };
-  return { greeting: greeting(), step: (input) => step(exported, state, input) };
+/** On a socket that is one VBD's own: the default export ('') is that one. */
+export const oneExport = (exported: Export): Exports => ({
+  find: (name) => (name === '' || name === exported.name ? exported : null),
+  list: () => [exported],
+});
+
+/** `exports` null: nothing is told or opened before TLS. */
+export function startHandshake(exports: Exports | null): Handshake {
+  return handshakeFrom(exports, { phase: 'flags', noZeroes: false, structured: false, contexts: [], chosenFor: null, tls: false });
 }
+
+const handshakeFrom = (exports: Exports | null, state: State): Handshake => ({
+  greeting: greeting(),
+  step: (input) => step(exports, state, input),
+  secured: (inside) => handshakeFrom(inside, { phase: 'options', noZeroes: state.noZeroes, structured: false, contexts: [], chosenFor: null, tls: true }),
+});
 
 function greeting(): Uint8Array {
   const bytes = new Uint8Array(18);
@@ -48,7 +81,7 @@ function greeting(): Uint8Array {
 
 const wait = (consumed: number, output: readonly Uint8Array[]): Step => ({ consumed, output, next: 'more' });
 
-function step(exported: Export, state: State, input: Uint8Array): Step {
+function step(exports: Exports | null, state: State, input: Uint8Array): Step {
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
   const output: Uint8Array[] = [];
   let at = 0;
@@ -68,7 +101,7 @@ function step(exported: Export, state: State, input: Uint8Array): Step {
     // No option of ours needs more; one that is longer is not read, so the connection can't go on.
     if (length > limits.nbdOptionBytes) return { consumed: at, output: [...output, optionReply(option, REP.ERR_TOO_BIG)], next: 'end' };
     if (input.length - at - 16 < length) break;
-    const answer = answerOption(exported, state, option, input.subarray(at + 16, at + 16 + length));
+    const answer = exports === null ? beforeTls(option, length) : answerOption(exports, state, option, input.subarray(at + 16, at + 16 + length));
     at += 16 + length;
     output.push(...answer.output);
     if (answer.next !== 'more') return { consumed: at, output, next: answer.next };
@@ -76,28 +109,38 @@ function step(exported: Export, state: State, input: Uint8Array): Step {
   return wait(at, output);
 }
 
-function answerOption(exported: Export, state: State, option: number, data: Uint8Array): Answer {
+/** In the protocol's words, FORCEDTLS. */
+function beforeTls(option: number, length: number): Answer {
+  if (option === OPT.ABORT) return { output: [optionReply(option, REP.ACK)], next: 'end' };
+  // This option has no way to be refused.
+  if (option === OPT.EXPORT_NAME) return { output: [], next: 'end' };
+  if (option !== OPT.STARTTLS) return { output: [optionReply(option, REP.ERR_TLS_REQD, new TextEncoder().encode('TLS comes first'))], next: 'more' };
+  if (length > 0) return { output: [optionReply(option, REP.ERR_INVALID)], next: 'more' };
+  return { output: [optionReply(option, REP.ACK)], next: 'tls' };
+}
+
+function answerOption(exports: Exports, state: State, option: number, data: Uint8Array): Answer {
   const ack = (): Answer => ({ output: [optionReply(option, REP.ACK)], next: 'more' });
   const refuse = (type: number, message = ''): Answer => ({ output: [optionReply(option, type, new TextEncoder().encode(message))], next: 'more' });
   switch (option) {
     case OPT.EXPORT_NAME:
-      return exportName(exported, state, data);
+      return exportName(exports, state, data);
     case OPT.ABORT:
       return { output: [optionReply(option, REP.ACK)], next: 'end' };
     case OPT.LIST:
-      return data.length > 0 ? refuse(REP.ERR_INVALID, 'LIST has no data') : list(exported);
+      return data.length > 0 ? refuse(REP.ERR_INVALID, 'LIST has no data') : list(exports.list());
     case OPT.INFO:
     case OPT.GO:
-      return infoOrGo(exported, state, option, data);
+      return infoOrGo(exports, state, option, data);
     case OPT.STRUCTURED_REPLY:
       if (data.length > 0) return refuse(REP.ERR_INVALID, 'STRUCTURED_REPLY has no data');
       state.structured = true;
       return ack();
     case OPT.LIST_META_CONTEXT:
     case OPT.SET_META_CONTEXT:
-      return metaContext(exported, state, option, data);
+      return metaContext(exports, state, option, data);
     case OPT.STARTTLS:
-      return refuse(REP.ERR_POLICY, 'no TLS on this socket');
+      return state.tls ? refuse(REP.ERR_INVALID, 'TLS is on already') : refuse(REP.ERR_POLICY, 'no TLS on this socket');
     default:
       return refuse(REP.ERR_UNSUP);
   }
@@ -114,25 +157,34 @@ function optionReply(option: number, type: number, data: Uint8Array = new Uint8A
   return bytes;
 }
 
-/** The default export ('') is the one that this socket has. */
-const isOurs = (exported: Export, name: string): boolean => name === '' || name === exported.name;
+/** Contexts hold for the export that they were chosen for. */
+const agreed = (state: State, exported: Export): Negotiated => ({
+  exported,
+  structured: state.structured,
+  contexts: state.chosenFor === exported.name ? state.contexts : [],
+});
 
-function exportName(exported: Export, state: State, data: Uint8Array): Answer {
+function exportName(exports: Exports, state: State, data: Uint8Array): Answer {
+  const name = text(data);
+  const exported = name === null ? null : exports.find(name);
   // The protocol gives this option no way to refuse but to end the connection.
-  if (!isOurs(exported, text(data) ?? '\0')) return { output: [], next: 'end' };
+  if (exported === null) return { output: [], next: 'end' };
   const bytes = new Uint8Array(state.noZeroes ? 10 : 134);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(exported.sizeBytes));
   view.setUint16(8, exported.transmissionFlags);
-  return { output: [bytes], next: { go: { structured: state.structured, contexts: state.contexts } } };
+  return { output: [bytes], next: { go: agreed(state, exported) } };
 }
 
-function list(exported: Export): Answer {
-  const name = new TextEncoder().encode(exported.name);
-  const data = new Uint8Array(4 + name.length);
-  new DataView(data.buffer).setUint32(0, name.length);
-  data.set(name, 4);
-  return { output: [optionReply(OPT.LIST, REP.SERVER, data), optionReply(OPT.LIST, REP.ACK)], next: 'more' };
+function list(exports: readonly Export[]): Answer {
+  const servers = exports.map((exported) => {
+    const name = new TextEncoder().encode(exported.name);
+    const data = new Uint8Array(4 + name.length);
+    new DataView(data.buffer).setUint32(0, name.length);
+    data.set(name, 4);
+    return optionReply(OPT.LIST, REP.SERVER, data);
+  });
+  return { output: [...servers, optionReply(OPT.LIST, REP.ACK)], next: 'more' };
 }
 
 function text(data: Uint8Array): string | null {
@@ -152,20 +204,21 @@ function counted(data: Uint8Array, at: number): { value: string; end: number } |
   return value === null ? null : { value, end: at + 4 + length };
 }
 
-function infoOrGo(exported: Export, state: State, option: number, data: Uint8Array): Answer {
+function infoOrGo(exports: Exports, state: State, option: number, data: Uint8Array): Answer {
   const refuse = (type: number, message: string): Answer => ({ output: [optionReply(option, type, new TextEncoder().encode(message))], next: 'more' });
   const name = counted(data, 0);
   if (name === null || data.length < name.end + 2) return refuse(REP.ERR_INVALID, 'malformed');
   const view = new DataView(data.buffer, data.byteOffset);
   const count = view.getUint16(name.end);
   if (data.length !== name.end + 2 + 2 * count) return refuse(REP.ERR_INVALID, 'malformed');
-  if (!isOurs(exported, name.value)) return refuse(REP.ERR_UNKNOWN, 'no such export');
+  const exported = exports.find(name.value);
+  if (exported === null) return refuse(REP.ERR_UNKNOWN, 'no such export');
   const wanted = new Set(Array.from({ length: count }, (_, index) => view.getUint16(name.end + 2 + 2 * index)));
   const output = [optionReply(option, REP.INFO, exportInfo(exported)), optionReply(option, REP.INFO, blockSizeInfo(exported))];
   if (wanted.has(INFO.NAME)) output.push(optionReply(option, REP.INFO, textInfo(INFO.NAME, exported.name)));
   if (wanted.has(INFO.DESCRIPTION)) output.push(optionReply(option, REP.INFO, textInfo(INFO.DESCRIPTION, exported.description)));
   output.push(optionReply(option, REP.ACK));
-  return { output, next: option === OPT.GO ? { go: { structured: state.structured, contexts: state.contexts } } : 'more' };
+  return { output, next: option === OPT.GO ? { go: agreed(state, exported) } : 'more' };
 }
 
 function exportInfo(exported: Export): Uint8Array {
@@ -191,7 +244,7 @@ function textInfo(type: number, value: string): Uint8Array {
   return bytes;
 }
 
-function metaContext(exported: Export, state: State, option: number, data: Uint8Array): Answer {
+function metaContext(exports: Exports, state: State, option: number, data: Uint8Array): Answer {
   const refuse = (type: number, message: string): Answer => ({ output: [optionReply(option, type, new TextEncoder().encode(message))], next: 'more' });
   const setting = option === OPT.SET_META_CONTEXT;
   if (setting) state.contexts = [];
@@ -207,13 +260,14 @@ function metaContext(exported: Export, state: State, option: number, data: Uint8
     at = query.end;
   }
   if (at !== data.length) return refuse(REP.ERR_INVALID, 'malformed');
-  if (!isOurs(exported, name.value)) return refuse(REP.ERR_UNKNOWN, 'no such export');
+  const exported = exports.find(name.value);
+  if (exported === null) return refuse(REP.ERR_UNKNOWN, 'no such export');
   const all = !setting && queries.length === 0;
   // `namespace:` asks for all of a namespace, and only when listing.
   const found = exported.contexts.filter(
     (context) => all || queries.some((query) => query === context || (!setting && query.endsWith(':') && context.startsWith(query))),
   );
-  if (setting) state.contexts = found;
+  if (setting) [state.contexts, state.chosenFor] = [found, exported.name];
   return {
     output: [
       ...found.map((context, index) => optionReply(option, REP.META_CONTEXT, contextInfo(setting ? index + 1 : 0, context))),

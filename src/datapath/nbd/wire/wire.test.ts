@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { limits } from '../../../base/limits.ts';
 import { goData, optionBytes, requestBytes } from '../fixture-client.ts';
 import { CMD, CMD_FLAG, FLAG, INFO, NBD_ERROR, OPT, REP } from './constants.ts';
-import { startHandshake } from './handshake.ts';
+import { oneExport, startHandshake } from './handshake.ts';
 import type { Export, Step } from './handshake.ts';
 import { parseRequest, refusalOf } from './transmission.ts';
 
@@ -30,7 +30,7 @@ function repliesOf({ output }: Step): Reply[] {
   });
 }
 
-const say = (...parts: Uint8Array[]): Step => startHandshake(exported).step(Buffer.concat([FLAGS, ...parts]));
+const say = (...parts: Uint8Array[]): Step => startHandshake(oneExport(exported)).step(Buffer.concat([FLAGS, ...parts]));
 
 function contextData(name: string, ...queries: string[]): Buffer {
   const counted = (text: string): Buffer => {
@@ -45,7 +45,7 @@ function contextData(name: string, ...queries: string[]): Buffer {
 
 test('GO tells size, flags and block sizes, and what else was asked for, then transmission begins', () => {
   const step = say(optionBytes(OPT.GO, goData('web01/xvda@17', [INFO.NAME])));
-  assert.deepEqual(step.next, { go: { structured: false, contexts: [] } });
+  assert.deepEqual(step.next, { go: { exported, structured: false, contexts: [] } });
   const replies = repliesOf(step);
   assert.deepEqual(
     replies.map(({ type, data }) => [type, type === REP.INFO ? data.readUInt16BE(0) : 0]),
@@ -68,7 +68,7 @@ test('INFO answers the same and stays in the handshake', () => {
 test('EXPORT_NAME is answered with and without the zeroes', () => {
   const name = Buffer.from('web01/xvda@17');
   assert.equal(say(optionBytes(OPT.EXPORT_NAME, name)).output[0]?.length, 10);
-  assert.equal(startHandshake(exported).step(Buffer.concat([Buffer.from([0, 0, 0, 1]), optionBytes(OPT.EXPORT_NAME, name)])).output[0]?.length, 134);
+  assert.equal(startHandshake(oneExport(exported)).step(Buffer.concat([Buffer.from([0, 0, 0, 1]), optionBytes(OPT.EXPORT_NAME, name)])).output[0]?.length, 134);
   assert.equal(say(optionBytes(OPT.EXPORT_NAME, Buffer.from('web01/xvda@18'))).next, 'end');
 });
 
@@ -94,7 +94,7 @@ test('contexts are listed, chosen and numbered from 1, and only after structured
     optionBytes(OPT.SET_META_CONTEXT, contextData('', 'no:such', 'base:allocation')),
     optionBytes(OPT.GO, goData('')),
   );
-  assert.deepEqual(step.next, { go: { structured: true, contexts: ['base:allocation'] } });
+  assert.deepEqual(step.next, { go: { exported, structured: true, contexts: ['base:allocation'] } });
   assert.equal(repliesOf(step)[1]?.data.readUInt32BE(0), 1);
 });
 
@@ -106,7 +106,7 @@ test('unknown options, TLS and malformed data are refused by the words of the pr
   assert.equal(first(OPT.STRUCTURED_REPLY, Buffer.alloc(1)), REP.ERR_INVALID);
   assert.equal(first(OPT.GO, Buffer.alloc(3)), REP.ERR_INVALID);
   assert.equal(first(OPT.GO, Buffer.from([0xff, 0xff, 0xff, 0xff, 0, 0])), REP.ERR_INVALID);
-  assert.equal(startHandshake(exported).step(Buffer.from([0xff, 0, 0, 3])).next, 'end');
+  assert.equal(startHandshake(oneExport(exported)).step(Buffer.from([0xff, 0, 0, 3])).next, 'end');
 });
 
 /** A talk that is well-formed, to be damaged. */
@@ -139,8 +139,8 @@ test('however a handshake is damaged and cut into pieces, its answers are the sa
   fc.assert(
     fc.property(damage, fc.infiniteStream(fc.integer({ min: 1, max: 60 })), (changes, sizes) => {
       const bytes = damaged(changes);
-      const whole = startHandshake(exported).step(bytes);
-      const pieces = startHandshake(exported);
+      const whole = startHandshake(oneExport(exported)).step(bytes);
+      const pieces = startHandshake(oneExport(exported));
       const output: Uint8Array[] = [];
       let held = Buffer.alloc(0);
       let next: Step['next'] = 'more';
@@ -201,4 +201,37 @@ test('a request without the magic is none, and an offset past what a number hold
   const parsed = parseRequest(bytes, 0);
   assert.ok(parsed !== null);
   assert.equal(refusalOf(parsed, { sizeBytes: limits.sizeBytes, readOnly: false, minimumBytes: 1, contexts: false }), NBD_ERROR.ENOSPC);
+});
+
+test('before TLS nothing is told or opened; inside, only what the client may open, and contexts hold for their export', () => {
+  const other: Export = { ...exported, name: 'web01/xvdb@18' };
+  const plain = startHandshake(null);
+  const before = plain.step(
+    Buffer.concat([FLAGS, optionBytes(OPT.LIST), optionBytes(OPT.GO, goData('web01/xvda@17')), optionBytes(OPT.STARTTLS), optionBytes(OPT.LIST)]),
+  );
+  assert.deepEqual(
+    repliesOf(before).map(({ type }) => type),
+    [REP.ERR_TLS_REQD, REP.ERR_TLS_REQD, REP.ACK],
+  );
+  assert.equal(before.next, 'tls');
+  assert.equal(startHandshake(null).step(Buffer.concat([FLAGS, optionBytes(OPT.EXPORT_NAME, Buffer.from('web01/xvda@17'))])).next, 'end');
+  const all = [exported, other];
+  const inside = plain.secured({ find: (name) => all.find((one) => one.name === name) ?? null, list: () => all });
+  const talked = inside.step(
+    Buffer.concat([
+      optionBytes(OPT.STARTTLS),
+      optionBytes(OPT.LIST),
+      optionBytes(OPT.GO, goData('')),
+      optionBytes(OPT.STRUCTURED_REPLY),
+      optionBytes(OPT.SET_META_CONTEXT, contextData('web01/xvda@17', 'base:allocation')),
+      optionBytes(OPT.GO, goData('web01/xvdb@18')),
+    ]),
+  );
+  assert.deepEqual(
+    repliesOf(talked)
+      .slice(0, 5)
+      .map(({ type }) => type),
+    [REP.ERR_INVALID, REP.SERVER, REP.SERVER, REP.ACK, REP.ERR_UNKNOWN],
+  );
+  assert.deepEqual(talked.next, { go: { exported: other, structured: true, contexts: [] } });
 });

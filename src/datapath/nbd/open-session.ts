@@ -1,0 +1,95 @@
+// What a connection process serves, opened from the VBD's folder and the descriptors that it was given: the same for a client on
+// the VBD's own socket and for one behind TLS.
+
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { limits } from '../../base/limits.ts';
+import type { VbdPlan } from '../../core/types.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
+import { CONTEXTS } from './block-status.ts';
+import { LANES, makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
+import { makeDeviceIo } from './device-io.ts';
+import { poisonFile } from './flush-vbd.ts';
+import { limitRate, realPace } from './limit-rate.ts';
+import type { Session } from './serve-requests.ts';
+import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
+import type { SharedPage } from './shared-page.ts';
+import type { Socket } from './socket.ts';
+import { FIRST_DEVICE_FD } from './spare-descriptors.ts';
+import { makeStaging, STAGING_BYTES } from './staging.ts';
+import { openVbdIo } from './vbd-io.ts';
+import { FLAG } from './wire/constants.ts';
+import type { Export, Negotiated } from './wire/handshake.ts';
+
+const STREAM_FROM_BYTES = 64 * 1024;
+/** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
+const PR_SET_IO_FLUSHER = 57;
+
+export type OpenedSession = { readonly exported: Export; session(socket: Socket, negotiated: Negotiated): Session };
+
+export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
+
+export function openSession(folder: string, syscalls: Syscalls | null): OpenedSession {
+  const plan = readPlan(folder);
+  spareUs(syscalls);
+  const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
+  const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
+  const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
+  const whole = openVbdIo({
+    plan,
+    fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
+    syscalls,
+    page,
+    poison: poisonFile(join(folder, 'poisoned')),
+    staging: direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls)),
+  });
+  const io = plan.rate === undefined ? whole : limitRate(whole, plan.rate, realPace(page.booked));
+  const exported = exportOf(plan, shared !== null);
+  const [minimumBytes] = exported.blockSizes;
+  return {
+    exported,
+    session(socket, { structured, contexts }) {
+      const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
+      const reads = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
+      const ahead = reads === null ? null : makeDirectQueue(reads, syscalls?.openThreadQueue(LANES) ?? null, (offset, length) => io.placeOf(offset, length));
+      // Direct I/O is best done in one piece, and a limited rate counts pieces as requests.
+      const streamFrom = direct === null && plan.rate === undefined ? STREAM_FROM_BYTES : Infinity;
+      return { socket, io, ahead, streamFrom, page, served, structured, contexts };
+    },
+  };
+}
+
+/** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */
+function spareUs(syscalls: Syscalls | null): void {
+  syscalls?.prctl(PR_SET_IO_FLUSHER, 1);
+  try {
+    writeFileSync('/proc/self/oom_score_adj', '-900');
+  } catch {
+    // Not permitted: as good as it gets.
+  }
+}
+
+function mapShared(path: string, segments: number, syscalls: Syscalls | null): SharedPage | null {
+  const fd = openSync(path, 'r+');
+  try {
+    const memory = syscalls?.mapShared(fd, sharedPageBytes(segments)) ?? null;
+    return memory === null ? null : makeSharedPage(memory, segments);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Several connections are offered only where a flush on one covers the writes of all: with the shared page. */
+export function exportOf(plan: VbdPlan, shared: boolean): Export {
+  const writable = FLAG.SEND_TRIM | FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO | FLAG.SEND_FUA;
+  const flags = FLAG.HAS_FLAGS | FLAG.SEND_FLUSH | FLAG.SEND_DF | FLAG.SEND_CACHE | (shared ? FLAG.CAN_MULTI_CONN : 0);
+  return {
+    name: plan.exportName,
+    description: 'xvd',
+    sizeBytes: plan.sizeBytes,
+    transmissionFlags: flags | (plan.mode === 'r' ? FLAG.READ_ONLY : writable),
+    // Without system calls by address there is no direct I/O, and nothing has to be aligned.
+    blockSizes: [plan.cache === 'none' && shared ? plan.blockBytes : 1, 4096, limits.nbdRequestBytes],
+    contexts: CONTEXTS,
+  };
+}

@@ -1,0 +1,32 @@
+// Starts a connection process whose VBD is not known yet: every place that a VBD's descriptors will need is taken by nothing, and
+// behind them lies a socket to tell it by.
+
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { CONTROL_FD } from './spare-descriptors.ts';
+
+export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
+
+/** `client`: its socket, where it is known already. */
+export function startUntold(nodePath: string, args: readonly string[], client: Socket | null): StartedProcess {
+  // Open, so that Node keeps away from these numbers.
+  const nothing = openSync('/dev/null', 'r+');
+  const places = Array.from({ length: CONTROL_FD }, (_, place) => (place === 0 && client !== null ? client : nothing));
+  try {
+    const child = spawn(nodePath, ['--disable-warning=ExperimentalWarning', ...args], { stdio: [...places, 'pipe'], detached: true, env: {}, cwd: '/' });
+    const control = child.stdio[CONTROL_FD] as Socket;
+    control.on('error', () => undefined);
+    child.unref();
+    return { child, control };
+  } finally {
+    closeSync(nothing);
+  }
+}
+
+/** The descriptor of a socket of Node's. */
+export function descriptorOf(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } | null };
+  return handle?.fd ?? -1;
+}
