@@ -23,9 +23,9 @@ export type Settings = {
   /** PEM files of TLS, for the API and for NBD; the authority is that of NBD's clients. */
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
+  readonly tlsCa: string | null;
   /** Budget of wiping, in bytes a second; null = as fast as it goes. */
   readonly wipeBytesPerSecond: number | null;
-  readonly tlsCa: string | null;
 };
 
 export type SettingsInput = Partial<Omit<Settings, 'expert'>> & { readonly expert?: number; readonly config?: string };
@@ -41,8 +41,8 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   tls_cert: 'tlsCert',
   tls_key: 'tlsKey',
   wipe_rate: 'wipeBytesPerSecond',
-  tls_ca: 'tlsCa',
   nbd_listen: 'nbdListen',
+  tls_ca: 'tlsCa',
 };
 
 export async function resolveSettings(input: SettingsInput, env: Environment): Promise<Settings> {
