@@ -3,7 +3,7 @@
 // next a quarter of its time. Without a cache, or with one that does not fit, all works the same.
 
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { createRequire, enableCompileCache, wrap } from 'node:module';
+import { wrap } from 'node:module';
 import { dirname, join } from 'node:path';
 import { constants, Script } from 'node:vm';
 
@@ -12,8 +12,6 @@ declare const BUILD: string;
 
 type Program = (exports: object, require: NodeJS.Require, module: object, file: string, folder: string) => void;
 
-// For what the program loads besides.
-enableCompileCache(join(__dirname, '.compiled'));
 const file = join(__dirname, 'cli-main.cjs');
 const cacheFile = join(__dirname, '.compiled', `${BUILD.slice(0, 32)}-${process.version}-${process.arch}`);
 // The build writes nothing but ASCII.
@@ -29,7 +27,7 @@ const script = new Script(wrap(source), {
 const isUsual = process.execArgv.length === 0 && process.env['NODE_OPTIONS'] === undefined;
 if (ours && isUsual && (cached === undefined || script.cachedDataRejected === true)) process.once('exit', keepCache);
 const program = { exports: {} };
-(script.runInThisContext() as Program)(program.exports, createRequire(file), program, file, __dirname);
+(script.runInThisContext() as Program)(program.exports, require, program, file, __dirname);
 
 function readCache(): Buffer | undefined {
   try {
