@@ -10,7 +10,7 @@ import type { CatalogSystem, System } from '../app/system.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
 import { uuidPrefix } from '../datapath/dm/names.ts';
 import type { TlsOptions } from '../datapath/nbd/tls-listener.ts';
-import type { PlanDevice } from '../core/types.ts';
+import type { Footprint, PlanDevice } from '../core/types.ts';
 import type { Host } from '../host/host.ts';
 import { openPrograms } from '../host/programs.ts';
 import type { Programs } from '../host/programs.ts';
@@ -18,7 +18,13 @@ import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
 import { guardCatalog } from './label-guard.ts';
 
-export type Folders = { readonly stateFolder: string; readonly runFolder: string; readonly wipeBytesPerSecond?: number | null };
+export type Folders = {
+  readonly stateFolder: string;
+  readonly runFolder: string;
+  readonly wipeBytesPerSecond?: number | null;
+  /** Spare QMP sockets of guests that xvd did not start. */
+  readonly qmpFolder?: string | null;
+};
 export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
 
 export const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
@@ -76,7 +82,8 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
   const dm = dmMissing === null ? [openDmDataPath({ catalogId, programs, verify, syscalls, holdersOf: (path) => holdersOf(base, path), log })] : [];
   if (dmMissing !== null) log('dm.not-here', { reason: dmMissing });
   const thisHost = await openThisHost({ runFolder, programs, users: () => base.host.users() });
-  const qemu = openQemu({ runFolder, programs, log: (message) => log('qemu', { message }) });
+  const footprintOf = async (path: string): Promise<Footprint> => (await base.host.inspect(path)).footprint;
+  const qemu = openQemu({ runFolder, programs, foreignFolder: folders.qmpFolder ?? null, footprintOf, log: (message) => log('qemu', { message }) });
   return {
     ...base,
     dataPaths: [...dm, nbd],

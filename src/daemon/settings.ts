@@ -18,6 +18,8 @@ export type Settings = {
   /** HOST:PORT of the HTTP API beside its Unix socket, and the file that holds its token; null = the socket only. */
   readonly listen: string | null;
   readonly tokenFile: string | null;
+  /** Folder of spare QMP sockets, by which QEMU guests that xvd did not start are domains; null = none. */
+  readonly qmpFolder: string | null;
   /** HOST:PORT of NBD over TCP. */
   readonly nbdListen: string | null;
   /** PEM files of TLS, for the API and for NBD; the authority is that of NBD's clients. */
@@ -35,6 +37,7 @@ const DEFAULT_FILE = '/etc/xvd/xvd.toml';
 const keys: Readonly<Record<string, keyof Settings>> = {
   state: 'stateFolder',
   run: 'runFolder',
+  qmp: 'qmpFolder',
   expert: 'expert',
   listen: 'listen',
   token_file: 'tokenFile',
@@ -62,6 +65,7 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     runFolder: resolve(input.runFolder ?? text(env['XVD_RUN']) ?? text(file['runFolder']) ?? runDefault),
     expert: expertLevel(input.expert ?? text(env['XVD_EXPERT']) ?? file['expert'] ?? 0),
     listen: input.listen ?? text(file['listen']) ?? null,
+    qmpFolder: resolved(input.qmpFolder ?? text(env['XVD_QMP']) ?? text(file['qmpFolder']) ?? null),
     tokenFile: input.tokenFile ?? text(file['tokenFile']) ?? null,
     tlsCert: input.tlsCert ?? text(file['tlsCert']) ?? null,
     tlsKey: input.tlsKey ?? text(file['tlsKey']) ?? null,
@@ -82,6 +86,8 @@ function sizeOf(key: string, value: string | undefined): number | null {
     });
   }
 }
+
+const resolved = (path: string | null): string | null => (path === null ? null : resolve(path));
 
 export function expertLevel(value: unknown): ExpertLevel {
   const level = typeof value === 'string' && /^[0-9]+$/.test(value) ? Number(value) : value;

@@ -129,7 +129,10 @@ async function addBelow(facts: LayerFacts, numbers: readonly string[], found: Fo
     const under: Found = { own: [], below: [], via: found.via };
     const node = facts.node(number);
     if (node !== null) await resolve(facts, { number, start: 0, count: node.sizeSectors, at: 0 }, under, depth + 1);
-    found.below.push(...under.own.map(({ atSector: _, ...range }) => range), ...under.below);
+    found.below.push(
+      ...under.own.map(({ space, device, startSector, sectors: count }) => rangeOf(space, device, { start: startSector, count, at: 0 })),
+      ...under.below,
+    );
   }
 }
 

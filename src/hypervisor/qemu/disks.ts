@@ -4,9 +4,9 @@
 import { XvdError } from '../../base/error.ts';
 import type { Generation } from '../../core/types.ts';
 import type { Plug } from '../hypervisor.ts';
-import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, nodeName, nodeOptions } from './machine.ts';
+import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, nodeName, nodeOptions, slotOf } from './machine.ts';
 import { isObject } from './qmp-codec.ts';
-import type { QmpValue } from './qmp-codec.ts';
+import type { QmpObject, QmpValue } from './qmp-codec.ts';
 import { limited } from './qmp-connection.ts';
 import type { QmpConnection } from './qmp-connection.ts';
 
@@ -24,12 +24,50 @@ export async function pluggedIn(qmp: QmpConnection): Promise<readonly Generation
   });
 }
 
+export type OpenFile = { readonly path: string; readonly mode: 'r' | 'w'; readonly node: string };
+
+/** Files and devices of the host that it has open, whoever gave them to it. (What it reaches over a network has no path.) */
+export async function openFiles(qmp: QmpConnection): Promise<readonly OpenFile[]> {
+  return list(await qmp.execute('query-named-block-nodes', { flat: true })).flatMap((node) => {
+    const path = text(node, 'file');
+    const isLocal = ['file', 'host_device'].includes(text(node, 'drv')) && path.startsWith('/');
+    return isLocal && isObject(node) ? [{ path, mode: node['ro'] === true ? 'r' : 'w', node: text(node, 'node-name') }] : [];
+  });
+}
+
+/** What it has of VBDs stands on: `nbd+unix:…` with the socket, or a device. */
+export async function sourcesOf(qmp: QmpConnection): Promise<ReadonlyMap<Generation, string>> {
+  return new Map(
+    list(await qmp.execute('query-named-block-nodes', { flat: true })).flatMap((node) => {
+      const generation = generationOfNode(text(node, 'node-name'));
+      return generation === null ? [] : [[generation, text(node, 'file')] as const];
+    }),
+  );
+}
+
 /** Whether it has a device or node of that VBD, in use or not. */
 export async function knows(qmp: QmpConnection, generation: Generation): Promise<boolean> {
   return deviceOf(await devices(qmp), generation) !== undefined || (await nodes(qmp)).has(nodeName(generation));
 }
 
-export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
+/** Finds a place for one more disk. */
+export type FindPlace = (qmp: QmpConnection) => Promise<QmpObject>;
+
+/** The machine that xvd starts has one bus, whose slots give the guest the order of names. */
+const ownPlace: FindPlace = async (qmp) => slotOf(freeSlot(slotsTaken(await qmp.execute('query-pci'))));
+
+/** A machine of others: the first root port that is free (q35 takes disks nowhere else), else wherever QEMU puts it. */
+export const anyPlace: FindPlace = async (qmp) => {
+  const ports = list(await qmp.execute('query-pci')).flatMap((bus) => list(isObject(bus) ? (bus['devices'] ?? null) : null));
+  for (const port of ports) {
+    const bridge = isObject(port) ? port['pci_bridge'] : undefined;
+    const id = text(port, 'qdev_id');
+    if (isObject(bridge) && id !== '' && list(bridge['devices'] ?? null).length === 0) return { bus: id };
+  }
+  return {};
+};
+
+export async function plugInto(qmp: QmpConnection, plug: Plug, findPlace: FindPlace = ownPlace): Promise<void> {
   const name = nodeName(plug.generation);
   const present = await devices(qmp);
   if (deviceOf(present, plug.generation) !== undefined) return;
@@ -37,7 +75,7 @@ export async function plugInto(qmp: QmpConnection, plug: Plug): Promise<void> {
   if (there !== undefined) throw new XvdError('TARGET_TAKEN', `${plug.target} of domain ${plug.domain} is taken by ${there}`);
   if (!(await nodes(qmp)).has(name)) await qmp.execute('blockdev-add', nodeOptions(plug));
   try {
-    await qmp.execute('device_add', deviceOptions(plug, freeSlot(slotsTaken(await qmp.execute('query-pci')))));
+    await qmp.execute('device_add', deviceOptions(plug, await findPlace(qmp)));
   } catch (error) {
     await qmp.execute('blockdev-del', { 'node-name': name }).catch(() => undefined);
     throw error;

@@ -27,11 +27,26 @@ export class Bench implements AsyncDisposable {
     const mke2fs = spawn('/sbin/mke2fs', ['-q', '-t', 'ext4', '-d', tree, join(this.folder, name)], { stdio: 'ignore' });
     assert.deepEqual(await once(mke2fs, 'exit'), [0, null]);
   }
-  async serve(image: string, exportName: string): Promise<Endpoint> {
-    const socketPath = join(this.folder, `${image}.nbd`);
+  /** `at`: where in the folder, when it matters. */
+  async serve(image: string, exportName: string, at = `${image}.nbd`): Promise<Endpoint> {
+    const socketPath = join(this.folder, at);
     const server = spawn(
       'qemu-nbd',
-      ['-f', 'raw', '-k', socketPath, '-x', exportName, '-t', '-e', '4', '--fork', join(this.folder, image), '--pid-file', `${socketPath}.pid`],
+      [
+        '-f',
+        'raw',
+        '-k',
+        socketPath,
+        '-x',
+        exportName,
+        '-t',
+        '-e',
+        '4',
+        '--fork',
+        join(this.folder, image),
+        '--pid-file',
+        join(this.folder, `${image}.nbd.pid`),
+      ],
       { stdio: 'ignore' },
     );
     await once(server, 'exit'); // --fork: it returns when it listens

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { XvdError } from '../../base/error.ts';
 import { guestNames, rewriteRoot } from './guest-names.ts';
-import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, guestCommandLine, machineArguments, nodeName, nodeOptions } from './machine.ts';
+import { deviceAt, deviceOf, deviceOptions, freeSlot, generationOfNode, guestCommandLine, machineArguments, nodeName, nodeOptions, slotOf } from './machine.ts';
 
 const disk = (target: string, vdev: number): { target: string; vdev: number } => ({ target, vdev });
 const nbd = { kind: 'nbd', uri: 'nbd+unix:///a', socketPath: '/a,b', exportName: 'web01/xvda@17' } as const;
@@ -74,7 +74,7 @@ test('nodeOptions() of a reader is read-only, and knows both endpoints', () => {
 });
 
 test('deviceOptions() carries the serial number and reports errors to the guest', () => {
-  const device = deviceOptions({ generation: 17, target: '/dev/xvda', serial: 'vd-5' }, 10);
+  const device = deviceOptions({ generation: 17, target: '/dev/xvda', serial: 'vd-5' }, slotOf(10));
   assert.deepEqual([device['id'], device['drive'], device['serial'], device['addr'], device['werror']], ['vbd17.xvda', 'vbd17', 'vd-5', '0xa', 'report']);
   assert.deepEqual([generationOfNode(nodeName(17)), generationOfNode('gone17'), generationOfNode('vbd0')], [17, null, null]);
 });

@@ -80,7 +80,7 @@ function diskArguments(disks: readonly PluggedDisk[], bootable: boolean): readon
       '-blockdev',
       JSON.stringify(nodeOptions(disk)),
       '-device',
-      JSON.stringify({ ...deviceOptions(disk, slot), ...(bootable ? { bootindex: index + 1 } : {}) }),
+      JSON.stringify({ ...deviceOptions(disk, slotOf(slot)), ...(bootable ? { bootindex: index + 1 } : {}) }),
     ];
   });
 }
@@ -120,7 +120,8 @@ export function nodeOptions(disk: { readonly generation: Generation; readonly mo
 }
 
 /** Errors go to the guest: a guest that is paused on “no space” instead would hang without a word. */
-export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial' | 'blockBytes'>, slot: number): QmpObject {
+/** `where`: of the machine's buses; {} leaves it to QEMU. */
+export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial' | 'blockBytes'>, where: QmpObject): QmpObject {
   return {
     driver: 'virtio-blk-pci',
     id: deviceName(disk),
@@ -128,12 +129,13 @@ export function deviceOptions(disk: Pick<Plug, 'generation' | 'target' | 'serial
     serial: disk.serial.slice(0, 20),
     // The guest must not ask for less than the disk has: QEMU would read, change and write whole blocks in its place.
     ...(disk.blockBytes === 4096 ? { logical_block_size: 4096, physical_block_size: 4096 } : {}),
-    bus: 'pci.0',
-    addr: `0x${slot.toString(16)}`,
+    ...where,
     rerror: 'report',
     werror: 'report',
   };
 }
+
+export const slotOf = (slot: number): QmpObject => ({ bus: 'pci.0', addr: `0x${slot.toString(16)}` });
 
 export function freeSlot(taken: ReadonlySet<number>): number {
   for (let slot = firstDiskSlot; slot <= lastDiskSlot; slot += 1) if (!taken.has(slot)) return slot;

@@ -2,13 +2,14 @@
 // A start is all or nothing; an end is believed only when the process is gone.
 
 import { XvdError } from '../../base/error.ts';
-import type { DomainDescription, Generation } from '../../core/types.ts';
+import type { DomainDescription, Footprint, Generation, SectorUser } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
 import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervisor.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import { knows, pluggedIn, plugInto, unplugFrom, usualLetGoMs } from './disks.ts';
 import { isStarted, killDomain, listFolders, livingPid, makeFolder, markStarted, removeFolder, waitGone, domainFolder } from './domain-folder.ts';
 import type { DomainFolder } from './domain-folder.ts';
+import { ForeignGuests } from './foreign-guests.ts';
 import { firmwareOf, prepareConsole, removeConsole } from './machine-files.ts';
 import { machineArguments } from './machine.ts';
 import type { Accelerator } from './machine.ts';
@@ -24,6 +25,10 @@ export type QemuOptions = {
   readonly powerOffMs?: number;
   /** How long a guest may take to let go of a disk. */
   readonly letGoMs?: number;
+  /** Where guests that xvd did not start have a spare QMP socket each. */
+  readonly foreignFolder?: string | null;
+  /** What a path stands on: of the host. */
+  readonly footprintOf?: (path: string) => Promise<Footprint>;
 };
 
 /** A guest that has only begun to boot does not hear the button yet: it is pressed again. */
@@ -42,11 +47,14 @@ class Qemu implements Hypervisor {
   readonly #underWay = new Map<string, 'starting' | 'stopping'>();
   /** By domain: settled when its end has been told. */
   readonly #follows = new Map<string, Promise<void>>();
+  readonly #foreign: ForeignGuests;
   #accelerator: Promise<Accelerator> | null = null;
   #closed = false;
 
   constructor(options: QemuOptions) {
+    const { runFolder, log, letGoMs = usualLetGoMs, foreignFolder: folder = null, footprintOf = async () => ({ own: [], below: [] }) } = options;
     this.#options = options;
+    this.#foreign = new ForeignGuests({ folder, runFolder, footprintOf, letGoMs, log });
   }
 
   async available(): Promise<{ readonly available: boolean; readonly reason: string }> {
@@ -56,7 +64,8 @@ class Qemu implements Hypervisor {
 
   async domains(): Promise<readonly DomainFacts[]> {
     const facts = await Promise.all((await listFolders(this.#options.runFolder)).map((folder) => this.#factsOf(folder)));
-    return facts.filter((fact) => fact !== null);
+    const own = facts.filter((fact) => fact !== null);
+    return [...own, ...(await this.#foreign.domains()).filter(({ name }) => !own.some((mine) => mine.name === name))];
   }
 
   async find(domain: string): Promise<DomainFacts | null> {
@@ -64,12 +73,15 @@ class Qemu implements Hypervisor {
   }
 
   async plug(plug: Plug): Promise<Plugged> {
-    await plugInto(await this.#qmp(await this.#folderOf(plug.domain)), plug);
+    const foreign = await this.#foreignGuest(plug.domain);
+    if (foreign === null) await plugInto(await this.#qmp(await this.#folderOf(plug.domain)), plug);
+    else await this.#foreign.plug(foreign, plug);
     return { devicePath: null };
   }
 
   /** The generation alone says which VBD: one that is in none of the domains has been let go of. */
-  async unplug({ generation, domain, force }: Unplug): Promise<void> {
+  async unplug({ generation, domain, target, force }: Unplug): Promise<void> {
+    if (await this.#foreign.unplug({ generation, domain, target, force })) return;
     const folders = await listFolders(this.#options.runFolder);
     // Its own first: what is found there needs no answer of the others.
     for (const folder of folders.toSorted((a, b) => Number(b.name === domain) - Number(a.name === domain))) {
@@ -90,12 +102,11 @@ class Qemu implements Hypervisor {
     const each = await Promise.all(
       (await listFolders(this.#options.runFolder)).map(async (folder) => ((await livingPid(folder)) === null ? [] : pluggedIn(await this.#qmp(folder)))),
     );
-    return each.flat();
+    return [...each.flat(), ...(await this.#foreign.plugged())];
   }
 
-  /** What guests of others have open shows among the processes of the host. */
-  async foreignUsers(): Promise<readonly []> {
-    return [];
+  foreignUsers(): Promise<readonly SectorUser[]> {
+    return this.#foreign.users();
   }
 
   async start(description: DomainDescription, plugs: readonly Plug[]): Promise<DomainFacts> {
@@ -126,6 +137,8 @@ class Qemu implements Hypervisor {
   }
 
   async stop(domain: string, { force }: { readonly force: boolean }): Promise<void> {
+    const foreign = await this.#foreignGuest(domain);
+    if (foreign !== null) return this.#foreign.powerOff(foreign, force);
     const folder = await this.#folderOf(domain);
     this.#underWay.set(folder.name, 'stopping');
     try {
@@ -138,18 +151,21 @@ class Qemu implements Hypervisor {
   }
 
   async console(domain: string): Promise<string> {
+    if ((await this.#foreignGuest(domain)) !== null) throw new XvdError('NOT_SUPPORTED', `the console of domain ${domain} is kept by whoever started it`);
     return (await this.#folderOf(domain)).consoleSocket;
   }
 
   watchEnds(ended: (domain: string) => void, signal: AbortSignal): void {
     this.#watchers.add(ended);
     signal.addEventListener('abort', () => this.#watchers.delete(ended));
+    this.#foreign.watch(ended, signal);
     void this.#findAgain().catch((error: unknown) => this.#options.log(`domains can't be looked through: ${String(error)}`));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#watchers.clear();
+    await this.#foreign[Symbol.asyncDispose]();
     await Promise.all(
       [...this.#connections.values()].map((connection) =>
         connection.then(
@@ -158,6 +174,12 @@ class Qemu implements Hypervisor {
         ),
       ),
     );
+  }
+
+  /** A name of ours comes first. */
+  async #foreignGuest(domain: string): Promise<Awaited<ReturnType<ForeignGuests['find']>>> {
+    const own = domainFolder(this.#options.runFolder, domain);
+    return (await livingPid(own)) === null ? this.#foreign.find(domain) : null;
   }
 
   async #factsOf(folder: DomainFolder): Promise<DomainFacts | null> {
