@@ -1,49 +1,17 @@
-// After a reboot of the host, and whenever the daemon starts: devices of the pool that have other names now are found, what was
-// to be attached again is attached, and domains start, all in the order in which they were asked for. What can't be done is said.
+// After a reboot of the host, and whenever the daemon starts: what was to be attached again is attached, and domains start, all in
+// the order in which they were asked for. What can't be done is said.
 
 import { XvdError } from '../base/error.ts';
-import type { DeviceIdentity, ExpertLevel, Intent, PoolDevice } from '../core/types.ts';
+import type { DeviceIdentity, ExpertLevel, Intent } from '../core/types.ts';
 import { attachVbd } from './attach-vbd.ts';
 import { change } from './change.ts';
 import { messageOf } from './end-vbd.ts';
 import { sourceName } from './info.ts';
 import { cannot, done, isDue } from './intents.ts';
 import type { AttachIntent } from './intents.ts';
-import { planDevice } from './settle-runs.ts';
+import { placesOf } from './moved-devices.ts';
 import { startDomain } from './start-domain.ts';
 import type { System } from './system.ts';
-
-/** Names such as /dev/sdb are given anew at each boot: a pool device is looked for by what it is known by. */
-export async function findMovedDevices(system: System): Promise<void> {
-  const devices = await system.catalog.read((reader) => reader.devices());
-  for (const device of devices) {
-    if (device.kind !== 'block' || device.identity.kind === 'path' || (await isAt(system, device, device.path))) continue;
-    const found = await placesOf(system, (path) => isAt(system, device, path));
-    const [path] = found;
-    if (path === undefined) continue;
-    if (found.length > 1) {
-      await change(system, 'daemon start', (tx) => tx.event('device.ambiguous', device.path, { places: found }));
-      continue;
-    }
-    const { drivePath, driveStartSector } = await system.host.inspect(path);
-    await change(system, 'daemon start', async (tx) => {
-      await tx.writer.updateDevice({ ...device, path, drivePath, driveStartSector });
-      await tx.event('device.moved', path, { was: device.path, is: path });
-    });
-  }
-}
-
-const isAt = (system: System, device: PoolDevice, path: string): Promise<boolean> =>
-  system.host.verify({ ...planDevice(device), path }).then(
-    () => true,
-    () => false,
-  );
-
-async function placesOf(system: System, matches: (path: string) => Promise<boolean>): Promise<string[]> {
-  const found: string[] = [];
-  for (const path of (await system.host.blockDevices?.()) ?? []) if (await matches(path)) found.push(path);
-  return found;
-}
 
 /** To this host and to those who connect by themselves: before anybody mounts them. */
 export async function attachDue(system: System): Promise<void> {

@@ -8,6 +8,7 @@ import { change, look } from './change.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { sourceName } from './info.ts';
+import { findMovedDevices } from './moved-devices.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { judgeLabels } from './read-labels.ts';
 import { reapWorkers } from './reap-workers.ts';
@@ -28,6 +29,7 @@ export async function checkPool(system: CatalogSystem, options: CheckOptions = {
       ...(await system.catalog.selfCheck()).map((message) => problem('CATALOG_DAMAGED', message)),
       ...(await checkRows(system)),
       ...(await checkClock(system)),
+      ...(repair ? await checkMoved(system) : []),
       ...(await checkDevices(system)),
       ...(await judgeLabels(system)).problems.map((error) => problem(error.code, error.message)),
       ...(await checkWorkers(system)),
@@ -79,6 +81,12 @@ function checkClock(system: CatalogSystem): Promise<ProblemInfo[]> {
           ),
         ],
   );
+}
+
+/** One that is known by more than its name needs no guess. */
+async function checkMoved(system: CatalogSystem): Promise<ProblemInfo[]> {
+  const moved = await findMovedDevices(system, 'check');
+  return moved.map(({ was, is }) => problem('DEVICE_MOVED', `what was ${was} is ${is} now`, true));
 }
 
 async function checkDevices(system: CatalogSystem): Promise<ProblemInfo[]> {

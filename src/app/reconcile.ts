@@ -4,11 +4,12 @@
 import { XvdError } from '../base/error.ts';
 import type { Generation, Vbd } from '../core/types.ts';
 import type { Hypervisor } from '../hypervisor/hypervisor.ts';
-import { attachDue, findMovedDevices } from './after-reboot.ts';
+import { attachDue } from './after-reboot.ts';
 import { plugOf, confirm } from './attach-vbd.ts';
 import { change } from './change.ts';
 import { dataPathOf, hypervisorOf } from './domains.ts';
 import { endVbd, messageOf, setState } from './end-vbd.ts';
+import { findMovedDevices } from './moved-devices.ts';
 import { reapWorkers } from './reap-workers.ts';
 import { undoStarts } from './start-domain.ts';
 import type { System } from './system.ts';
@@ -16,7 +17,7 @@ import { exportNameOf, planOf } from './vbd-plan.ts';
 
 export async function reconcile(system: System): Promise<void> {
   const bootId = await system.host.bootId();
-  await findMovedDevices(system);
+  await findMovedDevices(system, 'daemon start');
   await undoStarts(system, bootId);
   const rows = await system.catalog.read((reader) => reader.vbds());
   const plugged = await lookAtPlugs(system);

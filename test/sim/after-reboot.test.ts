@@ -156,6 +156,18 @@ test('devices that have other names after the boot are found by what they are kn
   assert.deepEqual(await problems(world), []);
 });
 
+test('without a daemon, check --repair finds a device that moved', async () => {
+  const world = await openWorld();
+  const system: System = { ...world.system, host: { ...world.system.host, blockDevices: async () => ['/dev/sdz'] } };
+  await formatDevice(system, { device: '/dev/sda', extentBytes: MIB, label: false });
+  const { sizeBytes, identity } = await world.host.inspect('/dev/sda');
+  world.host.pullDevice('/dev/sda');
+  world.host.addDevice({ path: '/dev/sdz', sizeBytes, identity });
+  assert.equal((await checkPool(system)).problems[0]?.code, 'DEVICE_NOT_FOUND');
+  assert.deepEqual((await checkPool(system, { repair: true })).problems, [{ code: 'DEVICE_MOVED', message: 'what was /dev/sda is /dev/sdz now', repaired: true }]);
+  assert.deepEqual((await checkPool(system)).problems, []);
+});
+
 test('two devices with one identity: neither is taken, and both are named', async () => {
   const world = await openWorld();
   const system: System = { ...world.system, host: { ...world.system.host, blockDevices: async () => ['/dev/sdy', '/dev/sdz'] } };
