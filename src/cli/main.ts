@@ -29,13 +29,13 @@ async function main(words: readonly string[]): Promise<number> {
     const invocation = parseCommandLine(spec, words);
     if (invocation.flag('help')) return out(helpOf(spec));
     const { run } = await spec.load();
-    return await inContext(invocation, json, async (context) => answer(context, await run(context, invocation)));
+    return await inContext(invocation, json, (context) => run(context, invocation));
   } catch (error) {
     return fail(error, json);
   }
 }
 
-async function inContext(invocation: Invocation, json: boolean, body: (context: Context) => Promise<number>): Promise<number> {
+async function inContext(invocation: Invocation, json: boolean, body: (context: Context) => Promise<Outcome>): Promise<number> {
   const config = invocation.value('config');
   const settings = await resolveSettings(config === undefined ? {} : { config }, process.env);
   const interrupt = new AbortController();
@@ -46,7 +46,7 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
   const barColumns = json ? null : terminalColumns(2);
   const bar = barColumns === null ? null : progressBar(err, barColumns);
   try {
-    return await body({
+    const context: Context = {
       settings,
       json,
       xvd: () => (opened ??= import('../library/open-xvd.ts').then(({ xvdOf }) => xvdOf(settings))),
@@ -58,7 +58,11 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
       colour: columns !== null && process.env['NO_COLOR'] === undefined,
       columns: columns ?? 80,
       print: (text) => void out(text),
-    });
+    };
+    const outcome = await body(context);
+    // The answer has a line of its own.
+    bar?.clear();
+    return answer(context, outcome);
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
     err('interrupted\n');

@@ -4,7 +4,9 @@ import { formatSize } from '../core/size.ts';
 
 export type ProgressBar = { show(doneBytes: number, totalBytes: number, done?: string): void; clear(): void };
 
-export function progressBar(write: (text: string) => void, columns = 80): ProgressBar {
+/** A terminal that does not know its width says 0. */
+export function progressBar(write: (text: string) => void, told = 80): ProgressBar {
+  const columns = told > 0 ? told : 80;
   let drawn = '';
   return {
     show(doneBytes, totalBytes, done = 'zeroed') {
@@ -19,6 +21,7 @@ export function progressBar(write: (text: string) => void, columns = 80): Progre
     },
     clear() {
       if (drawn !== '') write('\r\u001B[K');
+      drawn = '';
     },
   };
 }

@@ -4,8 +4,23 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
@@ -57,12 +72,13 @@ test('what goes in comes out, in every format that is written; holes stay holes 
     assert.ok(allocatedBytes(out) < 24 * MIB, `${format}: holes of the disk are holes of the image`);
     assert.equal(statSync(out).mode & 0o077, 0, 'for its owner only');
     await must('qemu-img', 'compare', '-f', 'raw', '-F', driver, image, out);
+  }
+  const again = join(xvd.folder, 'again.img');
+  for (const format of ['vmdk', 'vhd']) {
     await xvd.json('create', '64M', '--name', `from-${format}`, '--no-wipe');
-    assert.equal((await xvd.json('import', out, `from-${format}`))['format'], format);
-    const again = join(xvd.folder, 'again.img');
+    assert.equal((await xvd.json('import', join(xvd.folder, `out.${format}`), `from-${format}`))['format'], format);
     await xvd.json('export', `from-${format}`, again, '--force');
     await must('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', image, again);
-    await xvd.json('delete', `from-${format}`);
   }
   assert.deepEqual(
     readdirSync(xvd.folder).filter((name) => name.includes('part')),
@@ -216,6 +232,69 @@ test('a copy is a user of the disk; the daemon killed in its midst leaves nothin
   );
   assert.deepEqual(types.slice(-4), ['import.started', 'import.ended!', 'import.started', 'import.ended']);
   await webIsWhole({ xvd, image });
+});
+
+test('a copier that is killed or fails is told with what it said, and leaves the disk free', async (t) => {
+  const { xvd, child, ended } = await copyUnderWay(t, 'import');
+  const said = text(child.stdout as Readable);
+  const pid = copierOf(xvd);
+  process.kill(pid, 'SIGKILL');
+  assert.deepEqual(await ended, [7, null]);
+  const error = (JSON.parse(await said) as { error: { code: string; message: string } }).error;
+  assert.equal(error.code, 'PROGRAM_FAILED');
+  assert.match(error.message, /qemu-img/);
+  await xvd.json('attach', 'vd:web', 'xvda', 'app', 'w', '--driver', 'nbd');
+  await xvd.json('detach', 'xvda', 'app');
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
+});
+
+/** The qemu-img that works for this catalog. */
+function copierOf(xvd: BuiltXvd): number {
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    const command = existsSync(`/proc/${name}/cmdline`) ? readFileSync(`/proc/${name}/cmdline`, 'utf8') : '';
+    if (command.includes('qemu-img') && command.includes(xvd.folder)) return Number(name);
+  }
+  throw new Error('no qemu-img runs');
+}
+
+test('a filesystem without space for the image: said so, and nothing of it is left there', async (t) => {
+  const xvd = builtXvd(t);
+  const image = await setUp(xvd);
+  await xvd.json('create', '64M');
+  await xvd.json('import', image, '1');
+  const small = join(xvd.folder, 'small');
+  mkdirSync(small);
+  await must('mount', '-t', 'tmpfs', '-o', 'size=1m', 'xvd-test', small);
+  try {
+    await xvd.refused(5, 'IMAGE_NO_SPACE', 'export', '1', 'small/out.raw');
+    assert.deepEqual(readdirSync(small), []);
+  } finally {
+    await must('umount', small);
+  }
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
+});
+
+test('on a terminal an import shows how far it is; elsewhere nothing but the result is printed', async (t) => {
+  const xvd = builtXvd(t, 900 * MIB);
+  await xvd.json('format', xvd.pool, '--extent-size', '16M');
+  slowDown(xvd);
+  await xvd.serve();
+  await xvd.json('create', '400M', '--name', 'web', '--no-wipe');
+  makeImage(join(xvd.folder, 'large.raw'), 400 * MIB, 260);
+  const child = spawn('script', ['-qec', `${join(bin, 'xvd')} import large.raw web`, '/dev/null'], {
+    env: { ...xvd.environment },
+    cwd: xvd.folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let shown = '';
+  child.stdout.on('data', (chunk: Buffer) => void (shown += chunk.toString()));
+  t.after(() => child.kill());
+  await until('the bar is drawn', () => / of 400 MiB copied/.test(shown));
+  process.kill(copierOf(xvd), 'SIGKILL');
+  await once(child, 'close');
+  assert.doesNotMatch(shown, /Warning/);
+  const plain = await xvd.run('import', 'nothing.raw', 'web');
+  assert.deepEqual([plain.status, plain.out, plain.err.startsWith('xvd: there is no ')], [3, '', true], plain.err);
 });
 
 test('an export that is interrupted keeps what it has, and goes on with it', async (t) => {

@@ -164,7 +164,9 @@ test('without a daemon, check --repair finds a device that moved', async () => {
   world.host.pullDevice('/dev/sda');
   world.host.addDevice({ path: '/dev/sdz', sizeBytes, identity });
   assert.equal((await checkPool(system)).problems[0]?.code, 'DEVICE_NOT_FOUND');
-  assert.deepEqual((await checkPool(system, { repair: true })).problems, [{ code: 'DEVICE_MOVED', message: 'what was /dev/sda is /dev/sdz now', repaired: true }]);
+  assert.deepEqual((await checkPool(system, { repair: true })).problems, [
+    { code: 'DEVICE_MOVED', message: 'what was /dev/sda is /dev/sdz now', repaired: true },
+  ]);
   assert.deepEqual((await checkPool(system)).problems, []);
 });
 
