@@ -14,9 +14,9 @@ type Program = (exports: object, require: NodeJS.Require, module: object, file: 
 
 // That the loader of `import()` is experimental is ours to know, and no matter for who runs a command.
 const { emitWarning } = process;
-process.emitWarning = ((warning: string | Error, ...rest: never[]): void => {
+process.emitWarning = (warning: string | Error, ...rest: never[]): void => {
   if (typeof warning !== 'string' || !warning.startsWith('vm.USE_MAIN_CONTEXT_DEFAULT_LOADER')) emitWarning.call(process, warning, ...rest);
-}) as typeof emitWarning;
+};
 
 const file = join(__dirname, 'cli-main.cjs');
 const cacheFile = join(__dirname, '.compiled', `${BUILD.slice(0, 32)}-${process.version}-${process.arch}`);
