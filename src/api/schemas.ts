@@ -74,6 +74,7 @@ const vbd = z.object({
   devicePath: z.string().nullable(),
   uri: z.string().nullable(),
   sharing: z.number(),
+  persist: z.boolean(),
   changed: z.boolean().optional(),
 });
 

@@ -9,7 +9,7 @@ import { undoAttach } from './end-vbd.ts';
 import { sourceName, vbdInfo } from './info.ts';
 import { attachIntent, attachKey, identityOf } from './intents.ts';
 import { DryRunAttach, reserveVbd } from './reserve-vbd.ts';
-import type { AttachInfo, AttachOptions, Changed, Warnings } from './shapes.ts';
+import type { AttachInfo, AttachOptions, Changed, Warnings, VbdInfo } from './shapes.ts';
 import type { System } from './system.ts';
 import { exportNameOf } from './vbd-plan.ts';
 
@@ -28,7 +28,7 @@ export async function attachVbd(system: System, options: AttachOptions): Promise
 
 async function attach(system: System, options: AttachOptions, place: Place): Promise<AttachInfo & Changed & Warnings> {
   const reserved = await reserveVbd(system, options, place);
-  if ('already' in reserved) return { ...vbdInfo(reserved.already), changed: await promise(system, reserved.already, options), conflicts: [], warnings: [] };
+  if ('already' in reserved) return { ...(await promise(system, reserved.already, options)), conflicts: [], warnings: [] };
   const { vbd, endpoint, warnings, conflicts, blockBytes } = reserved;
   try {
     const plugged = await place.hypervisor?.plug(plugOf(vbd, endpoint, blockBytes));
@@ -41,15 +41,15 @@ async function attach(system: System, options: AttachOptions, place: Place): Pro
 }
 
 /** What is attached already, and is to come back from now on. */
-async function promise(system: System, vbd: Vbd, { persist = false }: AttachOptions): Promise<boolean> {
-  if (!persist || vbd.persist) return false;
+async function promise(system: System, vbd: Vbd, { persist = false }: AttachOptions): Promise<VbdInfo & Changed> {
+  if (!persist || vbd.persist) return { ...vbdInfo(vbd), changed: false };
   const kept = { ...vbd, persist: true };
   const identity = await identityOf(system, kept);
   await change(system, 'attach', async (tx) => {
     await tx.writer.updateVbd(kept);
     await tx.writer.putIntent(attachIntent(kept, identity));
   });
-  return true;
+  return { ...vbdInfo(kept), changed: true };
 }
 
 export const plugOf = (vbd: Vbd, endpoint: Endpoint, blockBytes: 512 | 4096) => ({

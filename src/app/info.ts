@@ -44,6 +44,7 @@ export function vbdInfo(vbd: Vbd): VbdInfo {
     devicePath: vbd.devicePath,
     uri: vbd.uri,
     sharing: vbd.sharing,
+    persist: vbd.persist,
   };
 }
 

@@ -116,7 +116,8 @@ export async function plugBack(system: System, vbd: Vbd): Promise<void> {
 
 /** A row of another boot is gone by that: no process and no page cache of it is left. */
 async function afterReboot(system: System, vbd: Vbd): Promise<void> {
-  await dataPathOf(system, vbd.driver).close(vbd.generation);
+  // Only what lies in a folder: a host that lacks the driver now has nothing of it either.
+  await system.dataPaths.find(({ driver }) => driver === vbd.driver)?.close(vbd.generation);
   await change(system, 'reboot', async (tx) => {
     await tx.writer.setVbdState(vbd.generation, 'detached');
     await tx.event('vbd.detached', exportNameOf(vbd), { reboot: true });

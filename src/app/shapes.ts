@@ -31,6 +31,8 @@ export type VbdInfo = {
   readonly devicePath: string | null;
   readonly uri: string | null;
   readonly sharing: ExpertLevel;
+  /** It comes back after a reboot of the host. */
+  readonly persist: boolean;
 };
 
 export type DiskInfo = {

@@ -282,6 +282,7 @@ test('attach, vbds and detach: the shape, what changed, and what stands in the w
     state: 'attached',
     sizeBytes: 10_485_760,
     sharing: 0,
+    persist: false,
     changed: true,
   }))
     assert.equal(attached[key], value, key);

@@ -79,7 +79,8 @@ test('--persist can be said later; a plain attach to the target takes it back', 
   const { system } = world;
   const options = { source: 'vd:b', target: 'xvdb', domain: '0', mode: 'w' } as const;
   await attachVbd(system, options);
-  assert.equal((await attachVbd(system, { ...options, persist: true })).changed, true);
+  const kept = await attachVbd(system, { ...options, persist: true });
+  assert.deepEqual([kept.changed, kept.persist], [true, true]);
   assert.equal((await attachVbd(system, { ...options, persist: true })).changed, false);
   await reboot(world);
   assert.deepEqual(await attached(world), ['vd:2 0/dev/xvdb w']);
@@ -168,6 +169,19 @@ test('without a daemon, check --repair finds a device that moved', async () => {
     { code: 'DEVICE_MOVED', message: 'what was /dev/sda is /dev/sdz now', repaired: true },
   ]);
   assert.deepEqual((await checkPool(system)).problems, []);
+});
+
+test('a host that lacks the data path of the boot before attaches by another', async () => {
+  const world = await openScene();
+  const { system } = world;
+  await attachVbd(system, { source: 'vd:b', target: 'xvdb', domain: '0', mode: 'w', persist: true });
+  crash(world);
+  const other: System = { ...system, dataPaths: [{ ...world.dataPath, driver: 'dm' }] };
+  await start(other);
+  assert.deepEqual(
+    (await vbds(other)).map(({ driver, state }) => [driver, state]),
+    [['dm', 'attached']],
+  );
 });
 
 test('two devices with one identity: neither is taken, and both are named', async () => {
