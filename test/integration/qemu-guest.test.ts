@@ -2,7 +2,6 @@
 // expired, and ends.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,28 +9,10 @@ import { test } from 'node:test';
 import { ensureGuest } from '../../demo/guest.ts';
 import { until } from '../until.ts';
 import { builtXvd } from './built-xvd.ts';
-import type { BuiltXvd } from './built-xvd.ts';
+import { makeRootDisk, must } from './guest-disk.ts';
+import type { Vbd } from './guest-disk.ts';
 
 const guestMs = 120_000;
-type Vbd = { readonly uri: string; readonly target: string; readonly generation: number };
-
-async function must(program: string, ...words: readonly string[]): Promise<string> {
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` } });
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => void (said += chunk.toString()));
-  assert.deepEqual(await once(child, 'close'), [0, null], `${program} ${words.join(' ')}`);
-  return said;
-}
-
-/** A disk whose content is the guest's root filesystem, written over NBD. */
-async function makeRootDisk(xvd: BuiltXvd, rootTree: string): Promise<void> {
-  await xvd.json('create', '48M', '--name', 'web', '--expires', '1h');
-  const image = join(xvd.folder, 'root.img');
-  await must('mke2fs', '-q', '-t', 'ext4', '-d', rootTree, image, '48M');
-  const { uri } = await xvd.json<Vbd>('attach', 'vd:web', 'xvda', 'filler', 'w', '--driver', 'nbd');
-  await must('qemu-img', 'convert', '-n', '-f', 'raw', '-O', 'raw', image, uri);
-  await xvd.json('detach', 'xvda', 'filler');
-}
 
 test('a guest boots from its disk, takes another, outlives a killed daemon, loses what expired, and leaves what it wrote', { timeout: 300_000 }, async (t) => {
   const xvd = builtXvd(t);
