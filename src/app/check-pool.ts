@@ -11,7 +11,7 @@ import { sourceName } from './info.ts';
 import { findMovedDevices } from './moved-devices.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { judgeLabels } from './read-labels.ts';
-import { reapWorkers } from './reap-workers.ts';
+import { forgetLeftPipes, reapWorkers } from './reap-workers.ts';
 import { retryBad } from './retry-bad.ts';
 import { planDevice } from './settle-runs.ts';
 import type { ProblemInfo } from './shapes.ts';
@@ -108,6 +108,7 @@ async function checkWorkers(system: CatalogSystem): Promise<ProblemInfo[]> {
   const before = (await system.catalog.read((reader) => reader.workers())).length;
   try {
     const left = await reapWorkers(system);
+    await forgetLeftPipes(system);
     const ended = before - left.length;
     return ended === 0
       ? []

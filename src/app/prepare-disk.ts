@@ -42,7 +42,7 @@ async function forgetUnused(system: CatalogSystem, diskId: number, pipe: string)
 
 async function wipeUntilWhole(system: CatalogSystem, first: Task, work: Work): Promise<void> {
   for (let task = first; ;) {
-    const outcome: WipeOutcome = { wiped: [], bad: [] };
+    const outcome: WipeOutcome = { wiped: [], bad: [], begun: [] };
     try {
       await wipeRuns(system, task.wipes, outcome, work);
       if (outcome.bad.length > 0) {
@@ -51,7 +51,7 @@ async function wipeUntilWhole(system: CatalogSystem, first: Task, work: Work): P
       }
     } catch (error) {
       // Zeros that still sit in a cache must not land on the next owner's data; unproved, the disk stays preparing.
-      for (const wipe of task.wipes) await system.host.settle(planDevice(wipe.device), [rangeOfWipe(wipe)]);
+      for (const wipe of outcome.begun) await system.host.settle(planDevice(wipe.device), [rangeOfWipe(wipe)]);
       await giveUp(system, task, outcome, error);
       throw error;
     }

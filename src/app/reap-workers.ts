@@ -51,3 +51,15 @@ async function settleDisk(system: CatalogSystem, diskId: number): Promise<void> 
   const { runs, devices } = await look(system, async (reader) => ({ runs: await reader.runs(diskId), devices: await reader.devices() }));
   await settleRuns(system, runs, devices);
 }
+
+const PIPES = ['wipe-', 'copy-'];
+
+/** Pipes of processes that were killed before their row was written, or after it was removed. */
+export async function forgetLeftPipes(system: CatalogSystem): Promise<void> {
+  for (const pipe of (await Promise.all(PIPES.map((prefix) => system.host.alivePipes(prefix)))).flat()) {
+    if (!(await system.host.aliveIsGone(pipe))) continue;
+    // Whoever is gone writes no row any more.
+    const workers = await system.catalog.read((reader) => reader.workers());
+    if (!workers.some((worker) => worker.pipe === pipe)) await system.host.forgetAlive(pipe);
+  }
+}

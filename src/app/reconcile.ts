@@ -10,7 +10,7 @@ import { change } from './change.ts';
 import { dataPathOf, hypervisorOf } from './domains.ts';
 import { endVbd, messageOf, setState } from './end-vbd.ts';
 import { findMovedDevices } from './moved-devices.ts';
-import { reapWorkers } from './reap-workers.ts';
+import { forgetLeftPipes, reapWorkers } from './reap-workers.ts';
 import { undoStarts } from './start-domain.ts';
 import type { System } from './system.ts';
 import { exportNameOf, planOf } from './vbd-plan.ts';
@@ -26,6 +26,7 @@ export async function reconcile(system: System): Promise<void> {
     await guarded(system, vbd, () => (vbd.bootId === bootId ? takeOver(system, vbd, plugged) : afterReboot(system, vbd)));
   }
   await reapWorkers(system);
+  await forgetLeftPipes(system);
   await attachDue(system);
 }
 

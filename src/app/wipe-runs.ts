@@ -15,7 +15,7 @@ export type Work = {
 /** The first `usedBytes` of a run: the slack of a disk's last extent is not wiped. */
 export type Wipe = { readonly device: PoolDevice; readonly run: Run; readonly usedBytes: number };
 /** Grows while it is worked; what stands in it when a wipe throws is true all the same. */
-export type WipeOutcome = { readonly wiped: Run[]; readonly bad: Run[] };
+export type WipeOutcome = { readonly wiped: Run[]; readonly bad: Run[]; /** Of these something may have been written. */ readonly begun: Wipe[] };
 
 /** What of a disk is not known to be zeros. */
 export function planWipes(disk: Disk, runs: readonly Run[], devices: ReadonlyMap<number, PoolDevice>): Wipe[] {
@@ -37,6 +37,7 @@ export async function wipeRuns(system: CatalogSystem, wipes: readonly Wipe[], ou
   for (const wipe of wipes) {
     const start = before;
     await system.host.verify(planDevice(wipe.device));
+    outcome.begun.push(wipe);
     await wipeOne(system, wipe, outcome, { ...work, onProgress: ({ doneBytes }) => work.onProgress?.({ doneBytes: start + doneBytes, totalBytes }) });
     before += wipe.usedBytes;
   }

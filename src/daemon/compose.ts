@@ -1,7 +1,10 @@
 // The one place that picks implementations. What a command may not need is loaded when it is first used, so that `xvd list`
 // loads the catalog and nothing else.
 
+import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { XvdError } from '../base/error.ts';
 import { keyedQueue } from '../base/keyed-queue.ts';
 import { limits } from '../base/limits.ts';
 import { holdersOf } from '../app/holders-of.ts';
@@ -33,6 +36,8 @@ export const programsOf = (): Programs => openPrograms({ searchPath: process.env
 export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };
 
 export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null }: Folders): Promise<ComposedCatalog> {
+  requireFolder('XVD_STATE', stateFolder);
+  requireFolder('XVD_RUN', runFolder);
   const clock = openClock();
   const random = openRandom();
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
@@ -44,6 +49,13 @@ export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPe
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
   const guarded = guardCatalog(unguarded);
   return { ...unguarded, catalog: guarded, unguarded, [Symbol.asyncDispose]: () => guarded[Symbol.asyncDispose]() };
+}
+
+/** A folder that is not there yet is made when it is needed. */
+function requireFolder(variable: string, path: string): void {
+  const facts = statSync(path, { throwIfNoEntry: false });
+  if (facts === undefined && path !== dirname(path)) return requireFolder(variable, dirname(path));
+  if (facts?.isDirectory() === false) throw new XvdError('VALUE_INVALID', `${path} is no folder`, { fix: `Set ${variable} to a folder.` });
 }
 
 /** For the daemon: with data paths and hypervisors. */
@@ -114,6 +126,7 @@ function lazyHost(open: () => Promise<Host>): Host {
     holdAlive: async (pipe) => (await host()).holdAlive(pipe),
     aliveIsGone: async (pipe) => (await host()).aliveIsGone(pipe),
     forgetAlive: async (pipe) => (await host()).forgetAlive(pipe),
+    alivePipes: async (prefix) => (await host()).alivePipes(prefix),
     bootId: async () => (await host()).bootId(),
     blockDevices: async () => (await (await host()).blockDevices?.()) ?? [],
   };

@@ -11,7 +11,7 @@ const EAGAIN = 11;
 export async function lockDaemon(stateFolder: string, syscalls: Syscalls | null): Promise<AsyncDisposable> {
   if (syscalls === null) throw new XvdError('NOT_SUPPORTED', 'the daemon needs flock(2), and koffi has no binary for this machine');
   const path = join(stateFolder, 'daemon.lock');
-  const fd = openSync(path, 'a+', 0o600);
+  const fd = openLock(path);
   const result = syscalls.lockExclusive(fd);
   if (result !== 0) {
     closeSync(fd);
@@ -19,10 +19,28 @@ export async function lockDaemon(stateFolder: string, syscalls: Syscalls | null)
     const pid = readFileSync(path, 'utf8').trim();
     throw new XvdError('DAEMON_RUNNING', `a daemon${pid === '' ? '' : ` (process ${pid})`} serves the catalog of ${stateFolder} already`);
   }
-  writeFileSync(path, `${process.pid}\n`);
+  tellPid(path);
   return {
     async [Symbol.asyncDispose]() {
       closeSync(fd);
     },
   };
+}
+
+function openLock(path: string): number {
+  try {
+    return openSync(path, 'a+', 0o600);
+  } catch (error) {
+    const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    throw new XvdError(full ? 'CATALOG_DISK_FULL' : 'NOT_PERMITTED', `${path} can't be made: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** For the message of the next one; a full filesystem has no room for it, and the lock holds without. */
+function tellPid(path: string): void {
+  try {
+    writeFileSync(path, `${process.pid}\n`);
+  } catch {
+    // As said above.
+  }
 }

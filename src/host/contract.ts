@@ -139,6 +139,9 @@ export function hostContract(name: string, open: () => Promise<HostUnderTest>): 
     assert.equal(await host.aliveIsGone('alive/one'), true);
     await host.forgetAlive('alive/one');
     assert.equal(await host.aliveIsGone('alive/one'), false);
+    await using other = await host.holdAlive('wipe-two');
+    void other;
+    assert.deepEqual([await host.alivePipes('wipe-'), await host.alivePipes('copy-')], [['wipe-two'], []]);
     assert.equal(await host.bootId(), await host.bootId());
   });
 }

@@ -64,6 +64,8 @@ export interface Host {
   aliveIsGone(pipe: string): Promise<boolean>;
   /** Removes the pipe of a process that was proved gone. */
   forgetAlive(pipe: string): Promise<void>;
+  /** Names of the pipes in XVD_RUN (not in folders below) that begin so. */
+  alivePipes(prefix: string): Promise<readonly string[]>;
   /** Paths of every whole drive and partition here, where labels of a lost catalog are looked for. */
   blockDevices?(): Promise<readonly string[]>;
   /** The running boot. */

@@ -99,6 +99,7 @@ class Campaign {
     await this.#owners.prove(`${when}, killed`);
     const next = [command, { words: ['create', '1M'], again: [0, 5] }, { words: ['check', '--repair'], again: [0] }][this.#draw(3)] ?? command;
     await this.#must(next.words, next.again, when);
+    await this.#owners.prove(`${when}, then ${next.words.join(' ')}`);
     await this.#check(`${when}, then ${next.words.join(' ')}`);
     await this.#owners.prove(`${when}, then ${next.words.join(' ')}, checked`);
     return true;

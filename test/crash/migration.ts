@@ -40,6 +40,8 @@ export async function killMigrations(kills: number, draw: Draw, tallies: Tallies
     else assert.equal(status, 0, `${when}: ${out}`);
     const next = first[draw(first.length)] ?? command;
     await mustRun(world, next.words, next.again, when);
+    // A create that was killed is completed.
+    await mustRun(world, ['check', '--repair'], [0], when);
     assert.deepEqual(JSON.parse((await mustRun(world, ['check'], [0], when)).out), { problems: [] }, when);
     proveCopy(world, when);
     const { disks } = await world.look();

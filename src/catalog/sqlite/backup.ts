@@ -1,18 +1,19 @@
 // A consistent copy of a catalog in a new file, made while others write. The copy is complete or not there at all, needs no
 // file beside it, and never replaces one.
 
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
 
 import { XvdError } from '../../base/error.ts';
-import { Connection } from './connection.ts';
 import { catalogError, folderError } from './errors.ts';
+import { openReader } from './open-reader.ts';
 
 export async function backupFrom(source: string, path: string): Promise<void> {
   refuseExisting(path);
+  removeLeftParts(path);
   const part = `${path}.${process.pid}.part`;
-  const from = new Connection(source, { readOnly: true });
+  const from = openReader(source);
   try {
     closeSync(openSync(part, 'wx', 0o600));
     // One snapshot for all of it: other writers go on and are not seen.
@@ -32,6 +33,24 @@ export async function backupFrom(source: string, path: string): Promise<void> {
   } finally {
     from.close();
     for (const leftover of [part, `${part}-wal`, `${part}-shm`, `${part}-journal`]) rmSync(leftover, { force: true });
+  }
+}
+
+/** What a backup to that file left that was killed: parts bear the number of their process. */
+export function removeLeftParts(path: string): void {
+  const start = `${basename(path)}.`;
+  for (const name of readdirOf(dirname(path))) {
+    const pid = name.startsWith(start) ? /^(\d+)\.part(-wal|-shm|-journal)?$/.exec(name.slice(start.length))?.[1] : undefined;
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(join(dirname(path), name), { force: true });
+  }
+}
+
+function readdirOf(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    // What is wrong with the folder is told by who writes into it.
+    return [];
   }
 }
 

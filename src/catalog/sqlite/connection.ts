@@ -23,7 +23,11 @@ function touch(path: string): void {
   }
 }
 
-export type ConnectionOptions = { readonly readOnly: boolean };
+export type ConnectionOptions = {
+  readonly readOnly: boolean;
+  /** `alone`: locks everybody out, and needs no memory shared with them. `immutable`: on a filesystem that nobody can write. */
+  readonly how?: 'shared' | 'alone' | 'immutable';
+};
 
 export class Connection {
   readonly path: string;
@@ -34,8 +38,9 @@ export class Connection {
   /** The file must exist (or the path be `:memory:`): SQLite is never let make it. */
   constructor(path: string, options: ConnectionOptions) {
     this.path = path;
-    this.database = this.#guard(() => new DatabaseSync(location(path), { timeout: 0, enableForeignKeyConstraints: true }));
+    this.database = this.#guard(() => new DatabaseSync(location(path, options.how === 'immutable'), { timeout: 0, enableForeignKeyConstraints: true }));
     try {
+      if (options.how === 'alone') this.exec('PRAGMA locking_mode = EXCLUSIVE');
       // FULL: every commit is on the device when it returns. The checkpoint is left to one commit in some hundreds.
       this.exec(`PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;
         PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 6000; PRAGMA journal_size_limit = 67108864; PRAGMA query_only = ${options.readOnly ? 1 : 0}`);
@@ -132,9 +137,10 @@ export class Connection {
   }
 }
 
-function location(path: string): string | URL {
+function location(path: string, immutable: boolean): string | URL {
   if (path === ':memory:') return path;
   const url = pathToFileURL(path);
-  url.searchParams.set('mode', 'rw');
+  url.searchParams.set('mode', immutable ? 'ro' : 'rw');
+  if (immutable) url.searchParams.set('immutable', '1');
   return url;
 }

@@ -1,5 +1,8 @@
 // What SQLite says, as an answer of xvd. Result codes: https://sqlite.org/rescode.html (the low byte is the primary code).
 
+import { accessSync, constants } from 'node:fs';
+import { dirname } from 'node:path';
+
 import { XvdError } from '../../base/error.ts';
 import { InvariantError } from '../../base/invariant.ts';
 
@@ -19,6 +22,8 @@ const MISMATCH = 20;
 const AUTH = 23;
 const NOTADB = 26;
 const CONSTRAINT_UNIQUE = 2067;
+/** No room for the memory that connections share, in a file beside the catalog. */
+const IOERR_SHMSIZE = 4874;
 
 /** SQLite's extended result code, or null when the error is not SQLite's. */
 export function resultCode(error: unknown): number | null {
@@ -47,6 +52,7 @@ export function catalogError(error: unknown, path: string): unknown {
     return new XvdError('CATALOG_DAMAGED', `the catalog ${path} is damaged: ${said}`, { cause: error });
   }
   if (code === null) return error;
+  if (code === IOERR_SHMSIZE) return new XvdError('CATALOG_DISK_FULL', `no space is left beside the catalog ${path}`, { cause: error });
   switch (code & 0xff) {
     case BUSY:
     case LOCKED:
@@ -64,8 +70,10 @@ export function catalogError(error: unknown, path: string): unknown {
     case READONLY:
     case PERM:
     case AUTH:
+      if (isOnReadOnly(path)) return readOnlyError(error, path);
       return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be written: ${said}`, { cause: error });
     case CANTOPEN:
+      if (isOnReadOnly(path)) return readOnlyError(error, path);
       return new XvdError('NOT_PERMITTED', `the catalog ${path} cannot be opened: it and its folder must be readable and writable`, { cause: error });
     case IOERR:
       return new XvdError('DEVICE_FAILED', `the device under the catalog ${path} failed: ${said}`, { cause: error });
@@ -73,6 +81,21 @@ export function catalogError(error: unknown, path: string): unknown {
       return new InvariantError(`the catalog ${path} would break its rules: ${said}`, { cause: error });
     default:
       return error;
+  }
+}
+
+const readOnlyError = (error: unknown, path: string): XvdError =>
+  new XvdError('NOT_PERMITTED', `the catalog ${path} lies on a read-only filesystem`, {
+    cause: error,
+    fix: 'Remount it for writing; its reason is in the kernel log.',
+  });
+
+export function isOnReadOnly(path: string): boolean {
+  try {
+    accessSync(dirname(path), constants.W_OK);
+    return false;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EROFS';
   }
 }
 

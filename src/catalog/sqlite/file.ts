@@ -5,7 +5,7 @@ import { closeSync, existsSync, mkdirSync, openSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path';
 
 import { XvdError } from '../../base/error.ts';
-import { backupFrom } from './backup.ts';
+import { backupFrom, removeLeftParts } from './backup.ts';
 import type { Connection } from './connection.ts';
 import { folderError } from './errors.ts';
 import type { Migration } from './migrations/migrations.ts';
@@ -81,6 +81,7 @@ export async function migrate(connection: Connection, migrations: readonly Migra
   const commit = Number(connection.get('SELECT commit_number FROM meta')?.['commit_number']);
   const copy = `${connection.path}.version-${version}-commit-${commit}`;
   if (!existsSync(copy)) await backupFrom(connection.path, copy);
+  removeLeftParts(copy);
   while (version < current) {
     const step = migrations.find((migration) => migration.from === version);
     if (step === undefined) throw new XvdError('CATALOG_DAMAGED', `no way is known from version ${version} of the catalog to ${current}`);

@@ -50,6 +50,11 @@ const questions: readonly { readonly says: string; readonly sql: string }[] = [
     sql: `SELECT 'next ids' AS what FROM meta WHERE next_device <= (SELECT ifnull(max(id), 0) FROM device) OR next_disk <= (SELECT ifnull(max(id), 0) FROM disk)
       OR next_generation <= (SELECT ifnull(max(generation), 0) FROM vbd) OR next_worker <= (SELECT ifnull(max(id), 0) FROM worker) OR next_event <= (SELECT ifnull(max(id), 0) FROM event)`,
   },
+  {
+    says: 'what an event or the history tells cannot be read',
+    sql: `SELECT 'event ' || id AS what FROM event WHERE NOT json_valid(data) OR (before IS NOT NULL AND NOT json_valid(before))
+      UNION ALL SELECT 'commit ' || commit_number FROM history WHERE NOT json_valid(before)`,
+  },
 ];
 
 /** So many of each kind are named. */

@@ -20,6 +20,7 @@ import { readSpace } from './read-space.ts';
 import { readUsers } from './read-users.ts';
 import { retrying } from './retry.ts';
 import type { Retry } from './retry.ts';
+import { openReader, openWithoutShared } from './open-reader.ts';
 import { SCHEMA_VERSION } from './schema.ts';
 import { selfCheck } from './self-check.ts';
 import { Transaction } from './transaction.ts';
@@ -71,9 +72,8 @@ export class SqliteCatalog implements Catalog {
   async read<T>(body: (reader: CatalogReader) => Promise<T>): Promise<T> {
     invariant(!this.#closed, 'the catalog is open');
     if (!this.#isThere()) return this.#readEmpty(body);
-    const connection = this.#idleReaders.pop() ?? (await this.#retrying(() => new Connection(this.#path, { readOnly: true })));
+    const { connection, state, keep } = await this.#reader();
     try {
-      const state = await this.#snapshot(connection);
       if (state === 'current') return await this.#reading(connection, body);
       connection.rollback();
       if (state === 'absent') return await this.#readEmpty(body);
@@ -81,7 +81,7 @@ export class SqliteCatalog implements Catalog {
       return await this.read(body);
     } finally {
       connection.rollback();
-      if (this.#closed) connection.close();
+      if (this.#closed || !keep) connection.close();
       else this.#idleReaders.push(connection);
     }
   }
@@ -112,14 +112,16 @@ export class SqliteCatalog implements Catalog {
 
   async backup(path: string): Promise<void> {
     invariant(!this.#closed, 'the catalog is open');
-    await this.ensureMade();
+    // Of this version, and there.
+    if (this.#isThere()) await this.read(async () => {});
+    else await this.ensureMade();
     await backupFrom(this.#path, path);
   }
 
   async selfCheck(): Promise<readonly string[]> {
     invariant(!this.#closed, 'the catalog is open');
     if (!this.#isThere()) return [];
-    const connection = await this.#retrying(() => new Connection(this.#path, { readOnly: true }));
+    const connection = await this.#retrying(() => openReader(this.#path));
     try {
       return (await this.#snapshot(connection)) === 'current' ? selfCheck(connection) : [];
     } finally {
@@ -138,6 +140,20 @@ export class SqliteCatalog implements Catalog {
   /** Asked of the filesystem until there is a connection: then it is what that has open. */
   #isThere(): boolean {
     return this.#writer !== null || this.#idleReaders.length > 0 || existsSync(this.#path);
+  }
+
+  /** A connection with its snapshot; one that may lock others out is not kept. */
+  async #reader(): Promise<{ readonly connection: Connection; readonly state: Version; readonly keep: boolean }> {
+    let connection: Connection | null = null;
+    try {
+      connection = this.#idleReaders.pop() ?? (await this.#retrying(() => new Connection(this.#path, { readOnly: true })));
+      return { connection, state: await this.#snapshot(connection), keep: true };
+    } catch (error) {
+      connection?.close();
+      const other = openWithoutShared(this.#path, error);
+      if (other === null) throw error;
+      return { connection: other, state: await this.#snapshot(other), keep: false };
+    }
   }
 
   /** The first look at the file, which is that for the version, takes the snapshot. */

@@ -2,7 +2,7 @@
 // End of file on the pipe is the proof that every holder is gone, for any process that asks.
 
 import { constants, readFileSync } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { XvdError } from '../../base/error.ts';
 import type { AliveMark } from '../host.ts';
@@ -11,10 +11,21 @@ import { makeFifo } from './kernel-calls.ts';
 export async function holdAlive(runFolder: string, pipe: string): Promise<AliveMark> {
   const path = join(runFolder, pipe);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  if (!makeFifo(path)) throw new XvdError('NOT_PERMITTED', `the pipe ${path} can't be made`);
-  // Read and write: opening the write end alone would wait for a reader.
-  const handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
-  return { pid: process.pid, startTicks: startTicks(), [Symbol.asyncDispose]: () => handle.close() };
+  for (;;) {
+    if (!makeFifo(path)) throw new XvdError('NOT_PERMITTED', `the pipe ${path} can't be made`);
+    // Read and write: opening the write end alone would wait for a reader.
+    const handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK).catch(unlessMissing);
+    if (handle === null) continue;
+    const there = await stat(path).catch(unlessMissing);
+    if (there?.ino === (await handle.stat()).ino) return { pid: process.pid, startTicks: startTicks(), [Symbol.asyncDispose]: () => handle.close() };
+    // Taken for a forgotten one between the two calls: another is made.
+    await handle.close();
+  }
+}
+
+function unlessMissing(error: unknown): null {
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+  throw error;
 }
 
 export async function aliveIsGone(runFolder: string, pipe: string): Promise<boolean> {
@@ -31,6 +42,11 @@ export async function aliveIsGone(runFolder: string, pipe: string): Promise<bool
 }
 
 export const forgetAlive = (runFolder: string, pipe: string): Promise<void> => rm(join(runFolder, pipe), { force: true });
+
+export async function alivePipes(runFolder: string, prefix: string): Promise<readonly string[]> {
+  const entries = await readdir(runFolder, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isFIFO() && entry.name.startsWith(prefix)).map(({ name }) => name);
+}
 
 /** Of this process, in ticks since boot: pid and this are never used twice together. */
 function startTicks(): number {

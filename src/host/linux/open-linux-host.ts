@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { deviceNumber } from '../../core/device-number.ts';
 import type { Host } from '../host.ts';
 import type { Programs } from '../programs.ts';
-import { aliveIsGone, forgetAlive, holdAlive } from './alive.ts';
+import { aliveIsGone, alivePipes, forgetAlive, holdAlive } from './alive.ts';
 import { claimSpaces } from './claim.ts';
 import { readDevice, writeDevice } from './device-bytes.ts';
 import { inspectPath } from './inspect.ts';
@@ -65,6 +65,7 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     holdAlive: (pipe) => holdAlive(runFolder, pipe),
     aliveIsGone: (pipe) => aliveIsGone(runFolder, pipe),
     forgetAlive: (pipe) => forgetAlive(runFolder, pipe),
+    alivePipes: (prefix) => alivePipes(runFolder, prefix),
     blockDevices: async () => listBlockDevices(roots),
     bootId: async () => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
   };

@@ -101,7 +101,7 @@ function claimSpaces(claims: Set<string>, spaces: readonly string[]): AsyncDispo
   return { [Symbol.asyncDispose]: async () => mine.splice(0).forEach((space) => claims.delete(space)) };
 }
 
-function aliveMarks(pipes: Map<string, Set<symbol>>): Pick<Host, 'holdAlive' | 'aliveIsGone' | 'forgetAlive'> {
+function aliveMarks(pipes: Map<string, Set<symbol>>): Pick<Host, 'holdAlive' | 'aliveIsGone' | 'forgetAlive' | 'alivePipes'> {
   let processes = 1000;
   return {
     holdAlive: async (pipe) => {
@@ -113,6 +113,7 @@ function aliveMarks(pipes: Map<string, Set<symbol>>): Pick<Host, 'holdAlive' | '
     },
     aliveIsGone: async (pipe) => pipes.get(pipe)?.size === 0,
     forgetAlive: async (pipe) => void pipes.delete(pipe),
+    alivePipes: async (prefix) => [...pipes.keys()].filter((pipe) => pipe.startsWith(prefix)),
   };
 }
 
