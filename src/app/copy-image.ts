@@ -42,9 +42,11 @@ export async function importImage(system: System, options: ImportOptions, { sign
   return asCopy(system, want, async (frame) => {
     const key = `${disk.id} import ${image.path} ${image.format}`;
     const { start, record } = await beginOrGoOn(system, images, frame, key, image.mark);
-    for (const part of partsFrom(start, disk.sizeBytes, image.sizeBytes)) {
+    // Zeros behind the image are there already, or are written.
+    const endBytes = record.ontoZeros ? image.sizeBytes : disk.sizeBytes;
+    for (const part of partsFrom(start, endBytes, image.sizeBytes)) {
       if (part.offsetBytes < image.sizeBytes) await images.copyIn(image, frame.endpoint, { ...part, ontoZeros: record.ontoZeros }, watchOf(frame, part));
-      else if (!record.ontoZeros) await images.zero(frame.endpoint, part, watchOf(frame, part));
+      else await images.zero(frame.endpoint, part, watchOf(frame, part));
       await images.keepRecord(key, { ...record, doneBytes: part.offsetBytes + part.lengthBytes });
     }
     await frame.proveWritten();
@@ -139,12 +141,12 @@ async function beginOrGoOn(
   return { start, record: { of: key, bootId, mark, doneBytes: start, ontoZeros, sinceEvent: startedEvent } };
 }
 
-/** Parts to the end of the disk; none lies on both sides of the end of the image. */
-function* partsFrom(start: number, diskBytes: number, imageBytes: number): Generator<CopyPart> {
-  for (let at = start; at < diskBytes;) {
-    const border = at < imageBytes ? imageBytes : diskBytes;
+/** Parts to the end; none lies on both sides of the end of the image. */
+function* partsFrom(start: number, endBytes: number, imageBytes: number): Generator<CopyPart> {
+  for (let at = start; at < endBytes;) {
+    const border = at < imageBytes ? imageBytes : endBytes;
     const lengthBytes = Math.min(limits.copyPartBytes, border - at);
-    yield { offsetBytes: bytes(at), lengthBytes: bytes(lengthBytes) };
+    yield { offsetBytes: bytes(at), lengthBytes: bytes(lengthBytes), last: at + lengthBytes >= endBytes };
     at += lengthBytes;
   }
 }

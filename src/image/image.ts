@@ -24,13 +24,18 @@ export type ImageFacts = {
 /** An image that is being written: it has its name only when it is whole. */
 export type UnfinishedImage = { readonly path: string; readonly part: string; readonly format: WritableFormat; readonly mark: string };
 
-export type CopyPart = { readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
+export type CopyPart = {
+  readonly offsetBytes: Bytes;
+  readonly lengthBytes: Bytes;
+  /** What was copied into the disk, this and all before, is flushed when it returns; whether that failed, the data path knows. */
+  readonly last: boolean;
+};
 export type CopyWatch = { readonly signal: AbortSignal; readonly progress: (doneBytes: number) => void };
 
 export interface Images {
   /** `format` as the user asked. FILE_NOT_FOUND, IMAGE_NAMES_FILES, PROGRAM_FAILED when it is no image of that format. */
   inspect(path: string, options: { readonly format: string | null; readonly trusted: boolean }): Promise<ImageFacts>;
-  /** `ontoZeros`: the disk reads as zeros there, so zeros are not written. Flushed when it returns; whether the flush failed, the data path knows. */
+  /** `ontoZeros`: the disk reads as zeros there, so zeros are not written. */
   copyIn(image: ImageFacts, endpoint: Endpoint, part: CopyPart & { readonly ontoZeros: boolean }, watch: CopyWatch): Promise<void>;
   /** Makes a part of the disk zeros. */
   zero(endpoint: Endpoint, part: CopyPart, watch: CopyWatch): Promise<void>;

@@ -189,15 +189,31 @@ async function copyUnderWay(t: TestContext, kind: 'import' | 'export') {
   const { child, ended } = start();
   const records = join(xvd.environment['XVD_RUN'] ?? '', 'copies');
   await until('the first part is copied', () => existsSync(records) && readdirSync(records).length > 0);
-  await until('the second part is being copied', async () => (await connections(xvd)) > 0);
+  await until('the second part is being copied', () => copierOf(xvd) !== null);
   return { xvd, image, daemon, child, ended, letGo };
 }
 
-/** Processes that serve a disk, each of which has the pipe of its copy open. */
-async function connections(xvd: BuiltXvd): Promise<number> {
-  const folder = join(xvd.environment['XVD_RUN'] ?? '', 'vbd');
-  const generations = existsSync(folder) ? readdirSync(folder) : [];
-  return generations.flatMap((name) => readdirSync(join(folder, name, 'processes'))).length;
+/** The qemu-img that copies the second part; null: none does. */
+function copierOf(xvd: BuiltXvd): number | null {
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    const command = commandOf(name);
+    if (command.includes('qemu-img') && command.includes(xvd.folder) && command.includes(`"offset":${256 * MIB}`)) return Number(name);
+  }
+  return null;
+}
+
+function killCopier(xvd: BuiltXvd): void {
+  const pid = copierOf(xvd);
+  assert.ok(pid !== null);
+  process.kill(pid, 'SIGKILL');
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it ended
+  }
 }
 
 const webIsWhole = async ({ xvd, image }: { xvd: BuiltXvd; image: string }): Promise<void> => {
@@ -237,8 +253,7 @@ test('a copy is a user of the disk; the daemon killed in its midst leaves nothin
 test('a copier that is killed or fails is told with what it said, and leaves the disk free', async (t) => {
   const { xvd, child, ended } = await copyUnderWay(t, 'import');
   const said = text(child.stdout as Readable);
-  const pid = copierOf(xvd);
-  process.kill(pid, 'SIGKILL');
+  killCopier(xvd);
   assert.deepEqual(await ended, [7, null]);
   const error = (JSON.parse(await said) as { error: { code: string; message: string } }).error;
   assert.equal(error.code, 'PROGRAM_FAILED');
@@ -247,15 +262,6 @@ test('a copier that is killed or fails is told with what it said, and leaves the
   await xvd.json('detach', 'xvda', 'app');
   assert.deepEqual(await xvd.json('check'), { problems: [] });
 });
-
-/** The qemu-img that works for this catalog. */
-function copierOf(xvd: BuiltXvd): number {
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    const command = existsSync(`/proc/${name}/cmdline`) ? readFileSync(`/proc/${name}/cmdline`, 'utf8') : '';
-    if (command.includes('qemu-img') && command.includes(xvd.folder)) return Number(name);
-  }
-  throw new Error('no qemu-img runs');
-}
 
 test('a filesystem without space for the image: said so, and nothing of it is left there', async (t) => {
   const xvd = builtXvd(t);
@@ -290,7 +296,8 @@ test('on a terminal an import shows how far it is; elsewhere nothing but the res
   child.stdout.on('data', (chunk: Buffer) => void (shown += chunk.toString()));
   t.after(() => child.kill());
   await until('the bar is drawn', () => / of 400 MiB copied/.test(shown));
-  process.kill(copierOf(xvd), 'SIGKILL');
+  await until('the second part is being copied', () => copierOf(xvd) !== null);
+  killCopier(xvd);
   await once(child, 'close');
   assert.doesNotMatch(shown, /Warning/);
   const plain = await xvd.run('import', 'nothing.raw', 'web');
@@ -318,13 +325,14 @@ test('a copy ends with the lease of its disk, with whoever asked for it, and wit
   const last = async (): Promise<string> => JSON.stringify((await xvd.json<{ type: string; data: unknown }[]>('events')).at(-1));
   await until('the copy that nobody waits for is over', async () => /import\.failed.*interrupted/.test(await last()));
   const second = xvd.refused(6, 'DISK_EXPIRED', 'import', 'large.raw', 'web');
-  await until('it is under way again', async () => (await connections(xvd)) > 0);
+  await until('it is under way again', () => copierOf(xvd) !== null);
   await xvd.json('refresh', 'web', '--expires', '1s');
   await second;
-  assert.equal(await connections(xvd), 0, 'fenced when it is answered');
+  assert.equal(copierOf(xvd), null);
+  assert.deepEqual(readdirSync(join(xvd.environment['XVD_RUN'] ?? '', 'vbd')), [], 'fenced when it is answered');
   await xvd.json('restore', 'web');
   const third = xvd.run('import', 'large.raw', 'web', '--json');
-  await until('it is under way once more', async () => (await connections(xvd)) > 0);
+  await until('it is under way once more', () => copierOf(xvd) !== null);
   await xvd.stopDaemon();
   assert.equal((await third).status, 8);
   assert.match(await last(), /import\.failed.*the daemon ended/);

@@ -20,11 +20,11 @@ export function openQemuImages({ programs, runFolder }: { readonly programs: Pro
       const isBlock = (await stat(image.path)).isBlockDevice();
       const toEnd = part.offsetBytes + part.lengthBytes >= image.sizeBytes;
       const from = jsonName(partOf(imageNode(image, isBlock), part, toEnd));
-      await tools.convert(from, jsonName(partOf(diskNode(endpoint), part)), { ontoZeros, lengthBytes: part.lengthBytes }, watch);
+      await tools.convert(from, jsonName(partOf(diskNode(endpoint), part)), { ontoZeros, lengthBytes: part.lengthBytes, flush: part.last }, watch);
     },
     async zero(endpoint, part, watch) {
       const to = jsonName(partOf(diskNode(endpoint), part));
-      await tools.convert(jsonName(zerosNode(part.lengthBytes)), to, { ontoZeros: false, lengthBytes: part.lengthBytes }, watch);
+      await tools.convert(jsonName(zerosNode(part.lengthBytes)), to, { ontoZeros: false, lengthBytes: part.lengthBytes, flush: part.last }, watch);
     },
     exists: async (path) => existsAsFile(path),
     async begin({ path, format, sizeBytes }) {
@@ -48,7 +48,7 @@ export function openQemuImages({ programs, runFolder }: { readonly programs: Pro
     },
     async copyOut(endpoint, image, part, watch) {
       const to = jsonName(partOf(imageNode({ path: image.part, format: image.format, trusted: false }), part));
-      await tools.convert(jsonName(partOf(diskNode(endpoint), part)), to, { ontoZeros: true, lengthBytes: part.lengthBytes }, watch);
+      await tools.convert(jsonName(partOf(diskNode(endpoint), part)), to, { ontoZeros: true, lengthBytes: part.lengthBytes, flush: false }, watch);
     },
     finish,
     discard: ({ part }) => rm(part, { force: true }),

@@ -8,7 +8,12 @@ import type { CopyWatch } from '../image.ts';
 
 export type QemuTools = {
   info(name: string): Promise<Readonly<Record<string, unknown>>>;
-  convert(from: string, to: string, options: { readonly ontoZeros: boolean; readonly lengthBytes: number }, watch: CopyWatch): Promise<void>;
+  convert(
+    from: string,
+    to: string,
+    options: { readonly ontoZeros: boolean; readonly lengthBytes: number; readonly flush: boolean },
+    watch: CopyWatch,
+  ): Promise<void>;
   create(path: string, driver: string, sizeBytes: number): Promise<void>;
 };
 
@@ -28,10 +33,10 @@ export function qemuTools(programs: Programs): QemuTools {
       const { stdout } = await run(['info', '--output=json', name]);
       return parse(stdout);
     },
-    async convert(from, to, { ontoZeros, lengthBytes }, { signal, progress }) {
+    async convert(from, to, { ontoZeros, lengthBytes, flush }, { signal, progress }) {
       const onto = ontoZeros ? ['--target-is-zero'] : [];
-      // Not the usual `unsafe`: what is copied is flushed at the end.
-      const args = ['convert', '-p', '-n', ...onto, '-t', 'writeback', '-T', 'writeback', '-f', 'raw', '-O', 'raw', from, to];
+      // `unsafe` sends no flush, which one at the end of the last part is enough for.
+      const args = ['convert', '-p', '-n', ...onto, '-t', flush ? 'writeback' : 'unsafe', '-T', 'writeback', '-f', 'raw', '-O', 'raw', from, to];
       await run(args, { signal, timeoutMs: limits.copyPartMs, onOutput: (text) => tellProgress(text, lengthBytes, progress) });
       progress(lengthBytes);
     },
