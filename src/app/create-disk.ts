@@ -117,15 +117,16 @@ async function settleName(tx: Change, name: string, sizeBytes: Bytes): Promise<D
 }
 
 async function takeSpace(tx: Change, request: Request, devices: DeviceMap): Promise<{ runs: readonly Run[]; blockBytes: 512 | 4096 }> {
-  const pool = [...devices.values()].filter((device) => device.pool === request.pool);
-  if (pool.length === 0 && (devices.size > 0 || request.pool !== 'default')) throw new XvdError('POOL_NOT_FOUND', `no pool named '${request.pool}'`);
-  if (pool.length === 0) {
+  const blockSizes = new Set<number>();
+  for (const device of devices.values()) if (device.pool === request.pool) blockSizes.add(device.blockBytes);
+  if (blockSizes.size === 0 && (devices.size > 0 || request.pool !== 'default')) throw new XvdError('POOL_NOT_FOUND', `no pool named '${request.pool}'`);
+  if (blockSizes.size === 0) {
     throw new XvdError('POOL_FULL', 'the pool has no device', { fix: 'Format a device first: `xvd format DEVICE`.' });
   }
   // A disk's block size is fixed when it is made, and its space comes only from devices that fit it.
-  const sizes = ([512, 4096] as const).filter((blockBytes) => pool.some((device) => device.blockBytes === blockBytes));
   let free = 0;
-  for (const blockBytes of sizes) {
+  for (const blockBytes of [512, 4096] as const) {
+    if (!blockSizes.has(blockBytes)) continue;
     const whole = await takeWhole(tx, { pool: request.pool, blockBytes, sizeBytes: request.sizeBytes });
     if (whole !== null) return { runs: [whole], blockBytes };
     const allocatable = await tx.writer.allocatableBytes(request.pool, blockBytes, tx.trusted, request.sizeBytes);

@@ -33,12 +33,13 @@ export class Connection {
   readonly path: string;
   readonly database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #inserts = new Map<string, { readonly names: readonly string[]; readonly sql: string }>();
   #writes = false;
 
   /** The file must exist (or the path be `:memory:`): SQLite is never let make it. */
   constructor(path: string, options: ConnectionOptions) {
     this.path = path;
-    this.database = this.#guard(() => new DatabaseSync(location(path, options.how === 'immutable'), { timeout: 0, enableForeignKeyConstraints: true }));
+    this.database = this.#open(path, options.how === 'immutable');
     try {
       if (options.how === 'alone') this.exec('PRAGMA locking_mode = EXCLUSIVE');
       // FULL: every commit is on the device when it returns. The checkpoint is left to one commit in some hundreds.
@@ -51,23 +52,35 @@ export class Connection {
   }
 
   exec(sql: string): void {
-    this.#guard(() => this.database.exec(sql));
+    try {
+      this.database.exec(sql);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   get(sql: string, ...values: Value[]): Row | undefined {
-    return this.#guard(() => this.#statement(sql).get(...values) as Row | undefined);
+    try {
+      return this.#statement(sql).get(...values) as Row | undefined;
+    } catch (error) {
+      return this.#fail(error);
+    }
   }
 
   all(sql: string, ...values: Value[]): Row[] {
-    return this.#guard(() => this.#statement(sql).all(...values) as Row[]);
+    try {
+      return this.#statement(sql).all(...values) as Row[];
+    } catch (error) {
+      return this.#fail(error);
+    }
   }
 
   /** One row after the other, for a caller who may stop before the last. */
   *each(sql: string, ...values: Value[]): Generator<Row, void> {
-    const rows = this.#guard(() => this.#statement(sql).iterate(...values));
+    const rows = this.#rows(sql, values);
     try {
       for (;;) {
-        const next = this.#guard(() => rows.next());
+        const next = this.#next(rows);
         if (next.done === true) return;
         yield next.value as Row;
       }
@@ -76,22 +89,54 @@ export class Connection {
     }
   }
 
+  #rows(sql: string, values: readonly Value[]): Iterator<unknown> {
+    try {
+      return this.#statement(sql).iterate(...values);
+    } catch (error) {
+      return this.#fail(error);
+    }
+  }
+
+  #next(rows: Iterator<unknown>): IteratorResult<unknown> {
+    try {
+      return rows.next();
+    } catch (error) {
+      return this.#fail(error);
+    }
+  }
+
   /** Number of rows changed. */
   run(sql: string, ...values: Value[]): number {
-    return this.#guard(() => Number(this.#statement(sql).run(...values).changes));
+    try {
+      return Number(this.#statement(sql).run(...values).changes);
+    } catch (error) {
+      return this.#fail(error);
+    }
   }
 
   insert(table: string, columns: Columns): void {
     const names = Object.keys(columns);
-    this.run(`INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})`, ...Object.values(columns));
+    let known = this.#inserts.get(table);
+    // The columns of a table are always the same, in one order: its statement is put together once.
+    if (known === undefined || !same(known.names, names)) {
+      known = { names, sql: `INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(() => '?').join(', ')})` };
+      this.#inserts.set(table, known);
+    }
+    this.run(known.sql, ...Object.values(columns));
   }
 
   /** Sets only what differs: SQLite rewrites every index whose column is named, changed or not. */
   update(table: string, key: string, before: Row, after: Columns): void {
-    const changed = Object.keys(after).filter((name) => before[name] !== after[name]);
+    const changed: string[] = [];
+    const values: Value[] = [];
+    for (const name in after) {
+      const value = after[name] ?? null;
+      if (before[name] === value) continue;
+      changed.push(name);
+      values.push(value);
+    }
     if (changed.length === 0) return;
-    const values = changed.map((name) => after[name] ?? null);
-    this.run(`UPDATE ${table} SET ${changed.map((name) => `${name} = ?`).join(', ')} WHERE ${key} = ?`, ...values, after[key] ?? null);
+    this.run(`UPDATE ${table} SET ${changed.join(' = ?, ')} = ? WHERE ${key} = ?`, ...values, after[key] ?? null);
   }
 
   begin(kind: 'BEGIN' | 'BEGIN IMMEDIATE'): void {
@@ -126,16 +171,22 @@ export class Connection {
     return made;
   }
 
-  #guard<T>(body: () => T): T {
+  #open(path: string, immutable: boolean): DatabaseSync {
     try {
-      return body();
+      return new DatabaseSync(location(path, immutable), { timeout: 0, enableForeignKeyConstraints: true });
     } catch (error) {
-      if (isBusy(error)) throw new Busy(this.path, { cause: error });
-      if (isNameTaken(error)) throw nameTaken(error);
-      throw catalogError(error, this.path);
+      return this.#fail(error);
     }
   }
+
+  #fail(error: unknown): never {
+    if (isBusy(error)) throw new Busy(this.path, { cause: error });
+    if (isNameTaken(error)) throw nameTaken(error);
+    throw catalogError(error, this.path);
+  }
 }
+
+const same = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((name, at) => name === b[at]);
 
 function location(path: string, immutable: boolean): string | URL {
   if (path === ':memory:') return path;

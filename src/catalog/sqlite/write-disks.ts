@@ -107,6 +107,8 @@ function storeSpan(tx: Transaction, id: number, soonest: number, latest: number)
 /** Whether a disk of the span ends so; the newest are looked at first, as mostly the oldest have gone. */
 function hasOne(tx: Transaction, id: number, edge: '>=' | '<=', at: number): boolean {
   const first = spanOf(id) * SPAN_DISKS;
-  const sql = `SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND ifnull(expires_at, ${NEVER_MS}) ${edge} ? ORDER BY id DESC LIMIT 1`;
-  return tx.sql.get(sql, first, first + SPAN_DISKS - 1, at) !== undefined;
+  return tx.sql.get(edge === '>=' ? oneAfter : oneBefore, first, first + SPAN_DISKS - 1, at) !== undefined;
 }
+
+const oneAfter = `SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND ifnull(expires_at, ${NEVER_MS}) >= ? ORDER BY id DESC LIMIT 1`;
+const oneBefore = `SELECT 1 FROM disk WHERE id BETWEEN ? AND ? AND ifnull(expires_at, ${NEVER_MS}) <= ? ORDER BY id DESC LIMIT 1`;
