@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { run } from '../demo/ramdisk.ts';
 
 export type MachineKind = 'plain' | 'xen';
-/** `plain/kernel`: its script is lab/tests/plain/kernel.sh. */
-export type LabTest = { readonly name: string; readonly machine: MachineKind; readonly limitSeconds: number };
+/** `plain/kernel`: its script is lab/tests/plain/kernel.sh. `resets`: it has a machine of its own, which is reset when it asks for it. */
+export type LabTest = { readonly name: string; readonly machine: MachineKind; readonly limitSeconds: number; readonly resets: boolean };
 export type Job = { readonly machine: MachineKind; readonly tests: readonly LabTest[]; readonly shell: boolean };
 
 const checkout = join(import.meta.dirname, '..');

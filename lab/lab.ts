@@ -20,15 +20,21 @@ const machineMs = 180_000;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-/** A test may say `# limit: SECONDS`, and `# campaign` when it belongs to the long counts only. */
+/** By the start of their names, or one by its whole name. A test may say `# limit: SECONDS`; `# campaign`: only when it is named or the
+ *  long counts are asked for; `# resets`: it has a machine of its own, and asks for resets. */
 async function findTests(wanted: readonly string[], campaign: boolean): Promise<readonly LabTest[]> {
   const tests: LabTest[] = [];
-  for (const path of globSync('*/*.sh', { cwd: testsFolder }).toSorted()) {
-    const text = await readFile(join(testsFolder, path), 'utf8');
-    const name = path.replace(/\.sh$/, '');
+  const names = globSync('*/*.sh', { cwd: testsFolder })
+    .map((path) => path.replace(/\.sh$/, ''))
+    .toSorted();
+  const isWanted = (name: string): boolean => wanted.some((word) => (names.includes(word) ? name === word : name.startsWith(word)));
+  for (const name of names) {
+    const text = await readFile(join(testsFolder, `${name}.sh`), 'utf8');
     const machine = kinds.find((kind) => name.startsWith(`${kind}/`));
-    const chosen = wanted.length === 0 ? campaign || !/^# campaign/m.test(text) : wanted.some((start) => name.startsWith(start));
-    if (machine !== undefined && chosen) tests.push({ name, machine, limitSeconds: Number(/^# limit: (\d+)/m.exec(text)?.[1] ?? usualSeconds) });
+    const inTurn = campaign || wanted.includes(name) || !/^# campaign$/m.test(text);
+    if (machine === undefined || !inTurn || (wanted.length > 0 && !isWanted(name))) continue;
+    const limitSeconds = Number(/^# limit: (\d+)/m.exec(text)?.[1] ?? usualSeconds);
+    tests.push({ name, machine, limitSeconds, resets: /^# resets$/m.test(text) });
   }
   return tests;
 }
@@ -44,11 +50,13 @@ async function runTests(image: LabImage, machine: MachineKind, tests: readonly L
     if (name !== undefined) passed.add(name);
   };
   const limitMs = tests.reduce((sum, { limitSeconds }) => sum + limitSeconds * 1000, machineMs);
-  say(`lab: the ${machine} machine, ${tests.length} tests`);
-  const cause = await runMachine({ kind: machine, image, jobDisk, resultsDisk, folder: scratch.folder, limitMs, signal, line });
-  await rm(join(resultsFolder, machine), { recursive: true, force: true });
-  await readResults(resultsDisk, join(resultsFolder, machine));
-  await cp(join(scratch.folder, 'console.log'), join(resultsFolder, machine, 'console.log'));
+  const resets = tests.some((test) => test.resets);
+  say(`lab: the ${machine} machine, ${tests.length} ${tests.length === 1 ? 'test' : 'tests'}${resets ? ', with resets' : ''}`);
+  const cause = await runMachine({ kind: machine, image, jobDisk, resultsDisk, folder: scratch.folder, limitMs, resets, signal, line });
+  const results = join(resultsFolder, resets ? `${machine}-${tests.map(({ name }) => name.replace(/^.*\//, '')).join('-')}` : machine);
+  await rm(results, { recursive: true, force: true });
+  await readResults(resultsDisk, results);
+  await cp(join(scratch.folder, 'console.log'), join(results, 'console.log'));
   say(`lab: the ${machine} machine ended after ${Math.round((performance.now() - started) / 1000)} s${cause === null ? '' : `: ${cause}`}`);
   return tests.map(({ name }) => name).filter((name) => !passed.has(name));
 }
@@ -61,7 +69,7 @@ async function openScratch(): Promise<AsyncDisposable & { readonly folder: strin
 async function openShell(image: LabImage, machine: MachineKind, signal: AbortSignal): Promise<void> {
   await using scratch = await openScratch();
   const { jobDisk, resultsDisk } = await writeJob(scratch.folder, { machine, tests: [], shell: true });
-  await runMachine({ kind: machine, image, jobDisk, resultsDisk, folder: scratch.folder, limitMs: 0, signal, line: null });
+  await runMachine({ kind: machine, image, jobDisk, resultsDisk, folder: scratch.folder, limitMs: 0, resets: false, signal, line: null });
 }
 
 async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
@@ -78,7 +86,9 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   const failed: string[] = [];
   for (const kind of kinds) {
     const own = tests.filter(({ machine }) => machine === kind);
-    if (own.length > 0) failed.push(...(signal.aborted ? own.map(({ name }) => name) : await runTests(image, kind, own, signal)));
+    const boots = [own.filter(({ resets }) => !resets), ...own.filter(({ resets }) => resets).map((test) => [test])];
+    for (const boot of boots.filter((list) => list.length > 0))
+      failed.push(...(signal.aborted ? boot.map(({ name }) => name) : await runTests(image, kind, boot, signal)));
   }
   say(
     `lab: ${tests.length - failed.length} of ${tests.length} tests passed${failed.length === 0 ? '' : `; failed: ${failed.join(', ')} (logs in .cache/lab)`}`,

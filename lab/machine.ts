@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { truncate, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { LabImage } from './image.ts';
@@ -14,6 +15,8 @@ export type MachineOptions = {
   readonly image: LabImage;
   readonly jobDisk: string;
   readonly resultsDisk: string;
+  /** Whether tests may ask for a reset: a line `lab: reset in 500 ms`. Any other end of the machine's run is its end. */
+  readonly resets: boolean;
   /** For its data disks and the log of its console. */
   readonly folder: string;
   readonly limitMs: number;
@@ -33,7 +36,7 @@ export async function runMachine(options: MachineOptions): Promise<string | null
   options.signal.throwIfAborted();
   const terminal = options.line === null;
   const child = spawn('qemu-system-x86_64', [...machineArguments(options)], { stdio: terminal ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
-  if (options.line !== null) listen(child, join(options.folder, 'console.log'), options.line);
+  if (options.line !== null) listen(child, options, options.line);
   const limit = AbortSignal.any([options.signal, ...(terminal ? [] : [AbortSignal.timeout(options.limitMs)])]);
   const end = (): void => void child.kill('SIGKILL');
   limit.addEventListener('abort', end);
@@ -49,7 +52,7 @@ export async function runMachine(options: MachineOptions): Promise<string | null
   }
 }
 
-function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line }: MachineOptions): readonly string[] {
+function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line, resets }: MachineOptions): readonly string[] {
   const disks: readonly (readonly [string, string, string])[] = [
     ['root', image.rootDisk, ',snapshot=on'],
     ['job', jobDisk, ',readonly=on'],
@@ -60,7 +63,8 @@ function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line }: M
   return [
     // `max` kills domain 0 at once; Xen 4.17 does not know how to hide SMAP from it.
     ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', kind === 'xen' ? 'max,-smap' : 'max', '-smp', '2', '-m', '1G'],
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none'],
+    ...(resets ? ['-qmp', `unix:${qmpSocket(folder)},server=on,wait=off`] : ['-no-reboot']),
     ...(line === null ? ['-serial', 'mon:stdio'] : ['-serial', 'stdio']),
     ...kernelArguments(kind, image),
     ...disks.flatMap(([serial, path, flags]) => [
@@ -78,14 +82,32 @@ function kernelArguments(kind: MachineKind, image: LabImage): readonly string[] 
   return ['-kernel', image.xen, '-append', xen, '-initrd', `${image.kernel} console=hvc0 ${words},${image.ramdisk}`];
 }
 
-function listen(child: ChildProcess, logFile: string, line: (line: string) => void): void {
-  const log = createWriteStream(logFile);
+function listen(child: ChildProcess, { folder, resets }: MachineOptions, line: (line: string) => void): void {
+  const log = createWriteStream(join(folder, 'console.log'));
   child.stdout?.pipe(log, { end: false });
   child.stderr?.pipe(log, { end: false });
   child.once('close', () => log.end());
   if (child.stdout === null) return;
   createInterface({ input: child.stdout }).on('line', (text) => {
     const at = text.indexOf('lab: ');
-    if (at >= 0) line(text.slice(at + 5).trimEnd());
+    if (at < 0) return;
+    const said = text.slice(at + 5).trimEnd();
+    line(said);
+    const [, afterMs] = /^reset in (\d+) ms$/.exec(said) ?? [];
+    if (resets && afterMs !== undefined) setTimeout(() => reset(qmpSocket(folder), line), Number(afterMs)).unref();
   });
+}
+
+const qmpSocket = (folder: string): string => join(folder, 'qmp');
+
+/** As the button does it: no program of the machine hears of it. */
+function reset(socketPath: string, line: (line: string) => void): void {
+  const socket = connect(socketPath);
+  socket.on('error', (error) => line(`no reset: ${error.message}`));
+  let said = '';
+  socket.on('data', (part) => {
+    said += part.toString();
+    if (said.split('"return"').length > 2) socket.destroy();
+  });
+  socket.write('{"execute":"qmp_capabilities"}{"execute":"system_reset"}');
 }

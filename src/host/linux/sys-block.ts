@@ -55,34 +55,51 @@ export function readBlockNode(roots: SysRoots, number: string): BlockNode | null
   const name = basename(folder);
   const isPartition = existsSync(join(folder, 'partition'));
   const drive = isPartition ? dirname(folder) : folder;
-  const udev = readUdev(roots, number);
-  const blockBytes = (kind: string): number => Number(text(join(drive, 'queue', `${kind}_block_size`)) ?? 512);
   const number_ = (path: string): string => text(join(path, 'dev')) ?? '';
-  const dmUuid = text(join(folder, 'dm/uuid'));
+  const numbersIn = (kind: string): string[] =>
+    names(join(folder, kind))
+      .map((other) => number_(join(folder, kind, other)))
+      .filter((found) => found !== '');
+  // Most questions are about what stands on what; the rest is read when it is asked for.
+  let read: ReadonlyMap<string, string> | null = null;
+  const udev = (): ReadonlyMap<string, string> => (read ??= readUdev(roots, number));
+  const blockBytes = (kind: string): number => Number(text(join(drive, 'queue', `${kind}_block_size`)) ?? 512);
   return {
     number,
     name,
     path: join(roots.dev, name.replaceAll('!', '/')),
     sizeSectors: Number(text(join(folder, 'size')) ?? 0),
-    logicalBlockBytes: blockBytes('logical'),
-    physicalBlockBytes: blockBytes('physical'),
+    get logicalBlockBytes() {
+      return blockBytes('logical');
+    },
+    get physicalBlockBytes() {
+      return blockBytes('physical');
+    },
     readOnly: text(join(folder, 'ro')) === '1',
-    partition: isPartition ? { drive: number_(drive), startSector: Number(text(join(folder, 'start')) ?? 0), partUuid: partUuid(folder, udev) } : null,
-    slaves: names(join(folder, 'slaves'))
-      .map((slave) => number_(join(folder, 'slaves', slave)))
-      .filter((found) => found !== ''),
-    holders: names(join(folder, 'holders'))
-      .map((holder) => number_(join(folder, 'holders', holder)))
-      .filter((found) => found !== ''),
-    dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: dmUuid ?? '' } : null,
-    wwn: firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev.get('ID_WWN_WITH_EXTENSION'), udev.get('ID_WWN')),
-    serial: firstOf(
-      text(join(drive, 'serial')),
-      text(join(drive, 'device/cid')),
-      text(join(drive, 'device/serial')),
-      udev.get('ID_SERIAL'),
-      udev.get('MD_UUID'),
-    ),
+    partition: !isPartition
+      ? null
+      : {
+          drive: number_(drive),
+          startSector: Number(text(join(folder, 'start')) ?? 0),
+          get partUuid() {
+            return partUuid(folder, udev());
+          },
+        },
+    slaves: numbersIn('slaves'),
+    holders: numbersIn('holders'),
+    dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: text(join(folder, 'dm/uuid')) ?? '' } : null,
+    get wwn() {
+      return firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev().get('ID_WWN_WITH_EXTENSION'), udev().get('ID_WWN'));
+    },
+    get serial() {
+      return firstOf(
+        text(join(drive, 'serial')),
+        text(join(drive, 'device/cid')),
+        text(join(drive, 'device/serial')),
+        udev().get('ID_SERIAL'),
+        udev().get('MD_UUID'),
+      );
+    },
   };
 }
 
