@@ -7,6 +7,7 @@ import { chmodSync, closeSync, constants, existsSync, openSync, readFileSync, re
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { join } from 'node:path';
 import { XvdError } from '../../base/error.ts';
 import { keyedQueue } from '../../base/keyed-queue.ts';
 import type { KeyedQueue } from '../../base/keyed-queue.ts';
@@ -119,10 +120,15 @@ function statsOf(folder: VbdFolder): DataPathStats | null {
   }
 }
 
+/** Behind the devices, so that whatever starts a connection process hands it on. */
+function heldBesides({ runFolder }: Starting, { pipe }: VbdPlan): number[] {
+  return pipe === undefined ? [] : [openSync(join(runFolder, pipe), constants.O_RDWR | constants.O_NONBLOCK)];
+}
+
 async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
   const [living] = livingProcesses(folder);
   const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
-  const fds = taken ?? (await openDevices(plan, options.verify));
+  const fds = [...(taken ?? (await openDevices(plan, options.verify))), ...heldBesides(options, plan)];
   const vbd: Accepting = { plan, folder, fds, open: true };
   const server = createServer({ pauseOnConnect: true }, (socket) => void options.inTurn(folder.path, () => accept(options, vbd, socket)));
   const listening = Promise.withResolvers<void>();
