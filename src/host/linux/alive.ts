@@ -50,6 +50,6 @@ export async function alivePipes(runFolder: string, prefix: string): Promise<rea
 
 /** Of this process, in ticks since boot: pid and this are never used twice together. */
 function startTicks(): number {
-  const stat = readFileSync('/proc/self/stat', 'utf8');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  const line = readFileSync('/proc/self/stat', 'utf8');
+  return Number(line.slice(line.lastIndexOf(')') + 2).split(' ')[19]);
 }
