@@ -1,5 +1,5 @@
 # Each target sets up what it needs by itself (scripts/setup.sh) and is quick when nothing is to do.
-.PHONY: demo test build lint fmt man drawing bench lab lab-campaign crash-campaign setup clean help
+.PHONY: demo test build lint fmt man drawing bench lab lab-campaign sim crash-campaign setup clean help
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 NODE = $$(sh scripts/node-path.sh)
@@ -11,6 +11,7 @@ help:
 	@echo 'make lint   types, style, architecture, dead code'
 	@echo 'make fmt    formats the sources'
 	@echo 'make bench  benchmarks beside their rivals'
+	@echo 'make sim    100,000 random steps of the whole product, with kills and faults'
 	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
 	@echo 'make crash-campaign   1,000 times kill -9 at random moments (XVD_KILL_RUNS, XVD_KILL_SEED)'
 
@@ -28,6 +29,9 @@ test: setup
 demo: setup
 	@$(NODE) scripts/build.ts
 	@$(NODE) demo/demo.ts
+
+sim: setup
+	@XVD_SIM_STEPS=$${XVD_SIM_STEPS:-100000} $(NODE) --test --test-name-pattern 'I1 to I4' test/sim/simulation.test.ts
 
 lint:
 	@sh scripts/setup.sh
