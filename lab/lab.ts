@@ -97,6 +97,8 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
 }
 
 const stop = new AbortController();
+// Nobody reads any more: as good as an interrupt.
+process.stdout.on('error', () => stop.abort());
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
 try {
   process.exitCode = await main(process.argv.slice(2), stop.signal);

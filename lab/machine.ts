@@ -35,7 +35,10 @@ export async function runMachine(options: MachineOptions): Promise<string | null
   }
   options.signal.throwIfAborted();
   const terminal = options.line === null;
-  const child = spawn('qemu-system-x86_64', [...machineArguments(options)], { stdio: terminal ? 'inherit' : ['ignore', 'pipe', 'pipe'] });
+  // Even when this process is killed, no machine is left running.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...machineArguments(options)], {
+    stdio: terminal ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+  });
   if (options.line !== null) listen(child, options, options.line);
   const limit = AbortSignal.any([options.signal, ...(terminal ? [] : [AbortSignal.timeout(options.limitMs)])]);
   const end = (): void => void child.kill('SIGKILL');
