@@ -11,7 +11,7 @@ import { holdersOf } from '../app/holders-of.ts';
 import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
 import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
-import { uuidPrefix } from '../datapath/dm/names.ts';
+import { generationOfNode, uuidPrefix } from '../datapath/dm/names.ts';
 import type { TlsOptions } from '../datapath/nbd/tls-listener.ts';
 import type { Footprint, PlanDevice } from '../core/types.ts';
 import type { Host } from '../host/host.ts';
@@ -66,14 +66,16 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
   const base = await composeCatalogSystem(folders);
   const { runFolder } = folders;
   const programs = programsOf();
-  const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openSyscalls }, { openQemuImages }] = await Promise.all([
-    import('../datapath/nbd/nbd-data-path.ts'),
-    import('../datapath/dm/dm-data-path.ts'),
-    import('../hypervisor/this-host/open-this-host.ts'),
-    import('../hypervisor/qemu/qemu.ts'),
-    import('../host/syscalls.ts'),
-    import('../image/qemu/open-qemu-images.ts'),
-  ]);
+  const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openXen }, { openSyscalls }, { openQemuImages }] =
+    await Promise.all([
+      import('../datapath/nbd/nbd-data-path.ts'),
+      import('../datapath/dm/dm-data-path.ts'),
+      import('../hypervisor/this-host/open-this-host.ts'),
+      import('../hypervisor/qemu/qemu.ts'),
+      import('../hypervisor/xen/xen.ts'),
+      import('../host/syscalls.ts'),
+      import('../image/qemu/open-qemu-images.ts'),
+    ]);
   const syscalls = openSyscalls();
   const verify = (device: PlanDevice, fd: number): Promise<void> => base.host.verify(device, fd);
   const nbd = openNbdDataPath({
@@ -94,18 +96,25 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
   const dm = dmMissing === null ? [openDmDataPath({ catalogId, programs, verify, syscalls, holdersOf: (path) => holdersOf(base, path), log })] : [];
   if (dmMissing !== null) log('dm.not-here', { reason: dmMissing });
   const thisHost = await openThisHost({ runFolder, programs, users: () => base.host.users() });
-  const footprintOf = async (path: string): Promise<Footprint> => (await base.host.inspect(path)).footprint;
+  const footprintOf = async (path: string): Promise<Footprint> => (await base.host.inspect(path, { signatures: false })).footprint;
   const qemu = openQemu({ runFolder, programs, foreignFolder: folders.qmpFolder ?? null, footprintOf, log: (message) => log('qemu', { message }) });
+  const xen = openXen({
+    runFolder,
+    programs,
+    generationOf: async (node) => generationOfNode(node, await catalogId()),
+    footprintOf: (path) => footprintOf(path).catch(() => null),
+    log: (message) => log('xen', { message }),
+  });
   return {
     ...base,
     dataPaths: [...dm, nbd],
-    hypervisors: [thisHost, qemu],
+    hypervisors: [thisHost, qemu, xen],
     queue: keyedQueue(),
     images: openQemuImages({ programs, runFolder }),
     copies: new Map(),
     listenNbd: (tls) => nbd.listen({ ...tls, program: tlsProgram }),
     async [Symbol.asyncDispose]() {
-      for (const part of [qemu, thisHost, nbd, base]) await part[Symbol.asyncDispose]();
+      for (const part of [xen, qemu, thisHost, nbd, base]) await part[Symbol.asyncDispose]();
     },
   };
 }

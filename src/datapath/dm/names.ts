@@ -20,3 +20,9 @@ export const nameOf = ({ exportName }: Pick<VbdPlan, 'exportName'>, catalogId: s
 /** Whether a name in /dev/mapper is that of the generation, whatever its domain and target were. */
 export const isNameOf = (name: string, generation: Generation, catalogId: string): boolean =>
   name.startsWith('xvd-') && name.endsWith(`@${generation}.${catalogId.slice(0, 8)}`);
+
+/** Of a node in /dev/mapper; null: it is not of that catalog. */
+export function generationOfNode(path: string, catalogId: string): Generation | null {
+  const [, generation] = /^\/dev\/mapper\/xvd-[^/]*@([1-9]\d{0,15})\.[0-9a-f]{8}$/.exec(path) ?? [];
+  return generation !== undefined && path.endsWith(`.${catalogId.slice(0, 8)}`) ? Number(generation) : null;
+}
