@@ -47,6 +47,9 @@ xvd attach vd:data /dev/xvdb web01 w --json | grep -q '"changed":false' || fail 
 type_in 'mke2fs /dev/xvdb; mount -t ext4 /dev/xvdb /mnt && echo typed && cp /etc/rc /mnt/copy; umount /mnt; echo un"mounted"'
 until_true 60 seen '^unmounted' 1
 
+xl list -v >"$LAB_RESULTS/xl-list"
+xenstore-ls -f /local/domain/0/backend >"$LAB_RESULTS/xenstore"
+
 step 'what Xen itself lets pass'
 expect 4 xvd attach vd:data /dev/xvdc web01 w
 expect 4 xvd attach vd:data /dev/xvdf 0 w

@@ -36,6 +36,8 @@ const POWER_OFF_MS = 90_000;
 const LET_GO_MS = 10_000;
 const CREATE_MS = 120_000;
 const LOOK_AWAY_MS = 1_000;
+/** XenbusState from which on a device is on its way out. */
+const CLOSING = 5;
 
 export const openXen = (options: XenOptions): Hypervisor => new Xen(options);
 
@@ -76,6 +78,8 @@ class Xen implements Hypervisor {
     const there = (await this.#backends()).find((backend) => backend.domain === id && backend.vdev === vdev);
     if (there !== undefined) {
       if ((await this.#generationOf(there)) === generation) return { devicePath: null };
+      // Xen is making it, and has asked us for its node.
+      if (isOurHook(there) && there.node === null) return { devicePath: null };
       throw new XvdError('TARGET_TAKEN', `${target} of domain ${plug.domain} is ${there.params || 'a device that was half made'}`);
     }
     try {
@@ -96,6 +100,8 @@ class Xen implements Hypervisor {
     }
     for (const backend of await this.#backends()) {
       if ((await this.#generationOf(backend)) !== generation) continue;
+      // Xen is taking it away, and tells us.
+      if (isOurHook(backend) && backend.state >= CLOSING) continue;
       if (!force) await askToClose(programs, backend, target, letGoMs);
       await removeDevice(programs, backend, force);
     }
@@ -267,6 +273,8 @@ function nodeOf({ endpoint, target }: Plug): string {
     fix: 'Load dm-mod, and install dmsetup.',
   });
 }
+
+const isOurHook = ({ script }: Backend): boolean => script.endsWith('/block-xvd');
 
 /** What counts: it runs on Xen, and may rule it. */
 function isDomain0(): boolean {

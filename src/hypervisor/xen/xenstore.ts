@@ -1,7 +1,5 @@
 // What xenstore holds of domains and their block devices, out of the output of `xenstore-ls -f /local/domain`. Pure.
 
-export type XenGuest = { readonly id: string; readonly name: string; readonly uuid: string };
-
 /** One block device that domain 0 serves: to a guest, or to itself. */
 export type Backend = {
   /** Where it lies in xenstore. */
@@ -12,6 +10,8 @@ export type Backend = {
   /** What was asked for (`/dev/mapper/web01`, `aio:/image`), and the node that its script found for that. */
   readonly params: string;
   readonly node: string | null;
+  /** The hotplug script that makes it, and takes it away. */
+  readonly script: string;
   /** Of XenbusState: 2 waiting, 4 connected, 5 closing, 6 closed. */
   readonly state: number;
   readonly hotplugError: string | null;
@@ -36,15 +36,6 @@ const unescape = (value: string): string =>
     other === undefined ? String.fromCodePoint(Number.parseInt(hex ?? octal ?? '0', hex === undefined ? 8 : 16)) : (named[other] ?? other),
   );
 
-/** Domain 0 is this host, and no guest. */
-export function guestsOf(store: Store): readonly XenGuest[] {
-  return [...store].flatMap(([path, name]) => {
-    const [, id] = /^\/local\/domain\/([1-9]\d*)\/name$/.exec(path) ?? [];
-    const uuid = id === undefined ? undefined : store.get(`/local/domain/${id}/vm`)?.replace(/^\/vm\//, '');
-    return id === undefined || uuid === undefined ? [] : [{ id, name, uuid: uuid.replace(/-\d+$/, (tail) => (uuid.length > 36 ? '' : tail)) }];
-  });
-}
-
 export function backendsOf(store: Store): readonly Backend[] {
   const paths = [...store.keys()].flatMap((path) => /^(\/local\/domain\/0\/backend\/(?:vbd|qdisk|vbd3)\/\d+\/\d+)\/frontend$/.exec(path)?.[1] ?? []);
   return paths.map((path) => {
@@ -57,6 +48,7 @@ export function backendsOf(store: Store): readonly Backend[] {
       mode: value('mode') === 'r' ? 'r' : 'w',
       params: value('params') ?? '',
       node: value('physical-device-path'),
+      script: value('script') ?? '',
       state: Number(value('state') ?? 0),
       hotplugError: value('hotplug-error'),
       frontend: value('frontend'),
