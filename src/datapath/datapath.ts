@@ -17,6 +17,9 @@ export type DataPathStats = {
   readonly flushes: number | null;
   /** null where nobody counts them. */
   readonly errors: number | null;
+  /** By kind of request (`read`, `write`, `flush`, `other`): bucket n counts what took less than 2^n microseconds and no less than half of
+   *  that, the last one all that took longer. Absent where nobody measures. */
+  readonly latencies?: Readonly<Record<string, readonly number[]>>;
 };
 
 export interface DataPath extends AsyncDisposable {

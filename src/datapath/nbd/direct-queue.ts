@@ -26,6 +26,8 @@ export type Finished = {
   readonly segment: number;
   /** false: it is to be done again, waiting, so that its error is told as for any other. */
   readonly whole: boolean;
+  /** By performance.now(). */
+  readonly beganMs: number;
 };
 
 export type DirectQueue = {
@@ -38,7 +40,7 @@ export type DirectQueue = {
   collect(finished: (one: Finished) => void): void;
 };
 
-type InFlight = { readonly request: Request; readonly segment: number };
+type InFlight = { readonly request: Request; readonly segment: number; readonly beganMs: number };
 
 export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, placeOf: (offset: number, length: number) => Place): DirectQueue {
   const memory = Buffer.from(reads.memory.buffer, reads.memory.byteOffset, reads.memory.byteLength);
@@ -57,9 +59,9 @@ export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, p
     if (there === undefined) return;
     slots[slot] = undefined;
     free.push(slot);
-    const { request, segment } = there;
+    const { request, segment, beganMs } = there;
     const data = memory.subarray(slot * SLOT_BYTES, slot * SLOT_BYTES + request.length);
-    finished({ request, cookies, data, segment, whole: result === request.length });
+    finished({ request, cookies, data, segment, whole: result === request.length, beganMs });
   };
   return {
     inFlight,
@@ -85,7 +87,7 @@ export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, p
       } else if (reads.begin(slot, place.fd, place.offset, request.length) !== 0) return false;
       free.pop();
       input.copy(cookies, 8 * slot, request.cookieAt, request.cookieAt + 8);
-      slots[slot] = { request: { ...request, cookieAt: 8 * slot }, segment: place.segment };
+      slots[slot] = { request: { ...request, cookieAt: 8 * slot }, segment: place.segment, beganMs: performance.now() };
       return true;
     },
     collect(finished) {

@@ -6,7 +6,7 @@ import { STATUS_EXTENTS } from './block-status.ts';
 import { makeColdness } from './coldness.ts';
 import type { Coldness } from './coldness.ts';
 import type { DirectQueue, Finished } from './direct-queue.ts';
-import type { SharedPage } from './shared-page.ts';
+import type { LatencyKind, SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
 import type { VbdIo } from './vbd-io.ts';
@@ -21,6 +21,7 @@ const SEND_BYTES = 32 * 1024;
 const HEADROOM = 64;
 /** Of the cookie inside a request. */
 const COOKIE_AT = 8;
+const KIND_OF: Readonly<Record<number, LatencyKind>> = { [CMD.READ]: 'read', [CMD.WRITE]: 'write', [CMD.FLUSH]: 'flush' };
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
@@ -135,7 +136,8 @@ function collect(loop: Loop, ahead: DirectQueue, step: 'leave' | number): void {
   send(loop);
 }
 
-function answerFinished(loop: Loop, { request, cookies, data, segment, whole }: Finished): void {
+function answerFinished(loop: Loop, { request, cookies, data, segment, whole, beganMs }: Finished): void {
+  loop.page.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
   serveOrAnswer(loop, request, cookies, () => {
     if (request.type === CMD.WRITE) {
       if (whole) loop.page.mark(segment);
@@ -162,7 +164,11 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   if (payload > limits.nbdRequestBytes) return 'leave';
   if (payload > loop.streamFrom && waiting < REQUEST_BYTES + payload) return stream(loop, request);
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
-  if (!beginsAhead(loop, request, waiting - payload)) serve(loop, request, loop.at + REQUEST_BYTES);
+  if (!beginsAhead(loop, request, waiting - payload)) {
+    const began = performance.now();
+    serve(loop, request, loop.at + REQUEST_BYTES);
+    loop.page.took(KIND_OF[request.type] ?? 'other', performance.now() - began);
+  }
   loop.at += REQUEST_BYTES + payload;
   return 'served';
 }
@@ -174,11 +180,13 @@ function stream(loop: Loop, request: Request): 'served' | 'leave' {
   loop.input.copy(loop.cookie, 0, request.cookieAt, request.cookieAt + 8);
   const answered = { ...request, cookieAt: 0 };
   const refusal = refusalOf(request, loop.served);
+  const began = performance.now();
   const outcome = streamWrite(loop.socket, loop.io, loop.input, loop.at + REQUEST_BYTES, loop.end, { ...request, wanted: refusal === 0 });
   if (outcome === null) return 'leave';
   loop.at = outcome.at;
   loop.end = outcome.end;
   loop.expected = 0;
+  loop.page.took('write', performance.now() - began);
   if (refusal !== 0) answerError(loop, answered, loop.cookie, refusal);
   else
     serveOrAnswer(loop, answered, loop.cookie, () => {

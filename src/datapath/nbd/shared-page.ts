@@ -6,8 +6,13 @@
 
 import type { DataPathStats } from '../datapath.ts';
 
-const HEADER_BYTES = 256;
+const HEADER_BYTES = 1024;
 const BOOKED_AT = 128;
+const LATENCIES_AT = 256;
+const KINDS = ['read', 'write', 'flush', 'other'] as const;
+export type LatencyKind = (typeof KINDS)[number];
+/** Bucket n counts what took less than 2^n microseconds and no less than half of that; the last one, all that took longer: 8 seconds. */
+const BUCKETS = 24;
 const COUNTERS = ['reads', 'writes', 'readBytes', 'writtenBytes', 'flushes', 'errors'] as const;
 export type Counter = (typeof COUNTERS)[number];
 
@@ -19,6 +24,8 @@ export type SharedPage = {
   dirty(): readonly Dirty[];
   flushed(list: readonly Dirty[]): void;
   count(counter: Counter, by: number): void;
+  /** What a request took, from when it was begun until it was answered. */
+  took(kind: LatencyKind, ms: number): void;
   /** Two numbers for the clock of the rate limit. */
   readonly booked: BigInt64Array;
 };
@@ -30,6 +37,8 @@ export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPag
   const counters = new BigUint64Array(memory, 0, COUNTERS.length);
   const written = new Uint32Array(memory, HEADER_BYTES, segments);
   const synced = new Uint32Array(memory, HEADER_BYTES + 4 * segments, segments);
+  const latencies = new BigUint64Array(memory, LATENCIES_AT, KINDS.length * BUCKETS);
+  const rowOf = Object.fromEntries(KINDS.map((kind, index) => [kind, index * BUCKETS])) as Record<LatencyKind, number>;
   const indexOf = Object.fromEntries(COUNTERS.map((name, index) => [name, index])) as Record<Counter, number>;
   return {
     mark(segment) {
@@ -49,15 +58,20 @@ export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPag
     count(counter, by) {
       Atomics.add(counters, indexOf[counter], BigInt(by));
     },
+    took(kind, ms) {
+      Atomics.add(latencies, rowOf[kind] + Math.min(BUCKETS - 1, 32 - Math.clz32(ms * 1000)), 1n);
+    },
     booked: new BigInt64Array(memory, BOOKED_AT, 2),
   };
 }
 
-/** The counters out of the first bytes of the file. */
+/** Counters and latencies out of the first bytes of the file. */
 export function countersOf(head: Uint8Array, connections: number): DataPathStats {
   const values = new BigUint64Array(head.slice(0, 8 * COUNTERS.length).buffer);
   const counters = Object.fromEntries(COUNTERS.map((name, index) => [name, Number(values[index] ?? 0n)])) as Record<Counter, number>;
-  return { connections, ...counters };
+  const counts = [...new BigUint64Array(head.slice(LATENCIES_AT, COUNTERS_BYTES).buffer)].map(Number);
+  const latencies = Object.fromEntries(KINDS.map((kind, row) => [kind, counts.slice(row * BUCKETS, (row + 1) * BUCKETS)]));
+  return { connections, ...counters, latencies };
 }
 
-export const COUNTERS_BYTES = 8 * COUNTERS.length;
+export const COUNTERS_BYTES = LATENCIES_AT + 8 * KINDS.length * BUCKETS;
