@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 
 import { limits } from '../base/limits.ts';
-import { bytes, MIB } from '../base/units.ts';
+import { bytes, MIB, wallMs } from '../base/units.ts';
+import { disk } from '../catalog/fixture.ts';
 import { decodeCopy } from '../core/catalog-copy.ts';
 import { decodeLabel } from '../core/label.ts';
 import { readRing } from '../core/label-ring.ts';
@@ -11,6 +12,7 @@ import { createDisk } from './create-disk.ts';
 import { eachCatalog, code, packer, DISK_BYTES } from './fixture-system.ts';
 import type { Rig } from './fixture-system.ts';
 import { formatDevice } from './format-device.ts';
+import { recoverCatalog } from './recover-catalog.ts';
 import { judgeLabels, refuseStale } from './read-labels.ts';
 import type { CatalogSystem } from './system.ts';
 import { writeLabels } from './write-labels.ts';
@@ -115,4 +117,65 @@ eachCatalog('a device that is away keeps nobody from working', async (rig) => {
   await writeLabels({ ...system, packer: { ...packer, pack: () => new Uint8Array(limits.labelBytes) } });
   assert.equal(headOf(rig, '/dev/sda')?.commitNumber, await commitOf(system), 'what fits into no ring is left out, the number is not');
   assert.equal(bytes(headOf(rig, '/dev/sda')?.copyOffset ?? 0) > 0, true, 'the older copy stays');
+});
+
+eachCatalog(
+  'of a catalog that is too large each label has the runs on its device and their disks, and all of them rebuild it',
+  async (rig) => {
+    const { system } = rig;
+    for (const device of ['/dev/sda', '/dev/sdb']) await formatDevice(system, { device, extentBytes: MIB });
+    for (const size of [60, 30, 6]) await createDisk(system, { sizeBytes: size * MIB, name: `of-${size}`, wipe: false });
+    // Disks of which nothing is left, so that there are more disks than runs.
+    const bare = disk({ expiresAt: wallMs(20), lostBytes: bytes(64 * MIB) });
+    await system.catalog.write(async (writer) => {
+      for (let count = 0; count < 4; count += 1) await writer.addDisk(bare);
+    });
+    await writeLabels(system, { copyDisks: 6 });
+    const parts = ['/dev/sda', '/dev/sdb'].map((path) => copiesOf(rig, path)[0]);
+    assert.deepEqual(
+      parts.map((copy) => [copy?.part, copy?.devices.length, copy?.disks.map((each) => each.disk.name)]),
+      [
+        [1, 2, ['of-60', 'of-6']],
+        [2, 2, ['of-30', 'of-6']],
+      ],
+    );
+    await writeLabels(system, { copyDisks: 1 });
+    assert.equal(parts.length, 2, 'what does not fit leaves the copies that are there');
+    const fresh = await rig.another();
+    const { disks, reclaimed } = await recoverCatalog(fresh, { fromDevices: true, devices: ['/dev/sda', '/dev/sdb'] });
+    assert.deepEqual(
+      [disks.map(({ name, lostBytes }) => [name, lostBytes]), reclaimed],
+      [
+        [
+          ['of-60', 0],
+          ['of-30', 0],
+          ['of-6', 0],
+        ],
+        [],
+      ],
+    );
+    const runsOf = (from: CatalogSystem) =>
+      from.catalog.read(async (reader) =>
+        (await Promise.all([1, 2, 3].map((id) => reader.runs(id)))).map((runs) =>
+          runs.map(({ deviceId, firstExtent, count }) => [deviceId, firstExtent, count]),
+        ),
+      );
+    assert.deepEqual(await runsOf(fresh), await runsOf(system));
+  },
+  ['CATALOG_STALE'],
+);
+
+eachCatalog('labels that another process is writing are left to it', async (rig) => {
+  const { system } = rig;
+  await formatDevice(system, { device: '/dev/sda', extentBytes: MIB });
+  await createDisk(system, { sizeBytes: DISK_BYTES });
+  const [device] = await system.catalog.read((reader) => reader.devices());
+  const before = headOf(rig, '/dev/sda')?.commitNumber;
+  {
+    await using claim = await system.host.claim([`label:${device?.uuid}`]);
+    void claim;
+    assert.equal((await writeLabels(system)).warnings.length, 1);
+    assert.equal(headOf(rig, '/dev/sda')?.commitNumber, before);
+  }
+  assert.deepEqual((await writeLabels(system)).written, ['/dev/sda']);
 });

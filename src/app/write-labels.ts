@@ -11,16 +11,19 @@ import { encodeLabel, LABEL_HEADER_BYTES } from '../core/label.ts';
 import type { Label } from '../core/label.ts';
 import { encodeRecord, nextPlace } from '../core/label-ring.ts';
 import type { CopyPlace } from '../core/label-ring.ts';
-import type { PlanDevice, PoolDevice } from '../core/types.ts';
+import type { DeviceId, PlanDevice, PoolDevice } from '../core/types.ts';
 import { look } from './change.ts';
-import { copyCatalog } from './copy-catalog.ts';
+import { copyCatalog, copyPart } from './copy-catalog.ts';
 import { messageOf } from './end-vbd.ts';
 import { readLabels, refusalOf } from './read-labels.ts';
 import type { FoundLabel } from './read-labels.ts';
 import { planDevice } from './settle-runs.ts';
 import type { CatalogSystem } from './system.ts';
 
-export type WriteLabelsOptions = { /** Only labels that are so far behind; default 1. */ readonly lagCommits?: number };
+export type WriteLabelsOptions = {
+  /** Only labels that are so far behind; default 1. */ readonly lagCommits?: number;
+  /** A catalog of more disks is not copied whole. */ readonly copyDisks?: number;
+};
 export type WriteLabelsResult = { readonly written: readonly string[]; readonly warnings: readonly string[] };
 
 type Shot = {
@@ -31,14 +34,21 @@ type Shot = {
   readonly recordFor: (device: PoolDevice) => Uint8Array | null;
 };
 
-export async function writeLabels(system: CatalogSystem, { lagCommits = 1 }: WriteLabelsOptions = {}): Promise<WriteLabelsResult> {
+export async function writeLabels(
+  system: CatalogSystem,
+  { lagCommits = 1, copyDisks = limits.labelCopyDisks }: WriteLabelsOptions = {},
+): Promise<WriteLabelsResult> {
   const devices = (await system.catalog.read((reader) => reader.devices())).filter((device) => device.labelled);
   if (devices.length === 0) return { written: [], warnings: [] };
-  const shot = await takeShot(system);
+  let shot: Shot | null = null;
   const written: string[] = [];
   const warnings: string[] = [];
   for (const device of devices) {
     try {
+      // Two that write at once would tear each other's copy.
+      await using claim = await system.host.claim([`label:${device.uuid}`]);
+      void claim;
+      shot ??= await takeShot(system, copyDisks);
       if (await writeDevice(system, device, shot, lagCommits)) written.push(device.path);
     } catch (error) {
       if (!(error instanceof XvdError)) throw error;
@@ -48,16 +58,24 @@ export async function writeLabels(system: CatalogSystem, { lagCommits = 1 }: Wri
   return { written, warnings };
 }
 
-async function takeShot(system: CatalogSystem): Promise<Shot> {
-  const view = await look(system, async (reader, { now }) => ({
-    catalogId: await reader.catalogId(),
-    commitNumber: await reader.commitNumber(),
-    highestDiskId: (await reader.highest()).disk,
-    copy: system.packer === undefined ? null : await copyCatalog(reader, now, limits.labelCopyDisks),
-  }));
-  const { copy, ...head } = view;
+async function takeShot(system: CatalogSystem, copyDisks: number): Promise<Shot> {
+  const { copy, parts, ...head } = await look(system, async (reader, { now }) => {
+    const whole = system.packer === undefined ? null : await copyCatalog(reader, now, copyDisks);
+    const devices = whole === null && system.packer !== undefined ? await reader.devices() : [];
+    const some = new Map<DeviceId, CatalogCopy | null>();
+    for (const { id } of devices) some.set(id, await copyPart(reader, id, Math.ceil(copyDisks / devices.length)));
+    const head = { catalogId: await reader.catalogId(), commitNumber: await reader.commitNumber(), highestDiskId: (await reader.highest()).disk };
+    return { ...head, copy: whole, parts: some };
+  });
   const whole = copy === null ? null : recordOf(system, copy);
-  return { ...head, recordFor: (device) => whole ?? (copy === null ? null : recordOf(system, partOf(copy, device.id))) };
+  const partFor = (id: DeviceId): CatalogCopy | null => (copy === null ? (parts.get(id) ?? null) : partOf(copy, id));
+  return {
+    ...head,
+    recordFor(device) {
+      const part = whole === null ? partFor(device.id) : null;
+      return whole ?? (part === null ? null : recordOf(system, part));
+    },
+  };
 }
 
 /** null = it fits into no ring. */

@@ -13,6 +13,8 @@ import type { DeviceId, Disk, DiskId, Generation, Intent, PoolDevice, Run, Vbd, 
 
 /** The run of unowned space, or a run at the tail of an expired disk. */
 export type FreeRun = Run & { readonly extentBytes: Bytes; readonly bytes: Bytes };
+/** `position`: its place among the runs of the disk. */
+export type OwnedRun = Run & { readonly diskId: DiskId; readonly position: number };
 /** used + free + reserved + bad = all extents. free = unowned + reclaimable (expired, out of reach); clean counts every run
  *  known to read as zeros, whoever owns it. */
 export type DeviceUsage = {
@@ -83,7 +85,9 @@ export interface CatalogReader {
   /** Unowned runs of one device, ascending. */
   unownedRuns(deviceId: DeviceId): Promise<readonly Run[]>;
   /** Every owned run, ascending by device and extent, for check and map. */
-  ownedRuns(): Promise<readonly (Run & { readonly diskId: DiskId; readonly position: number })[]>;
+  ownedRuns(): Promise<readonly OwnedRun[]>;
+  /** The first `limit` owned runs of one device, ascending. */
+  ownedRunsOn(deviceId: DeviceId, limit: number): Promise<readonly OwnedRun[]>;
   badRuns(): Promise<readonly Run[]>;
 
   /** Smallest unowned run of at least `atLeastBytes`, else null. Ties: lower device, lower extent. */

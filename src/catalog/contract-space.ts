@@ -134,6 +134,15 @@ export function space(check: Check): void {
         [22, 2, 0],
       ],
     );
+    assert.deepEqual(
+      (await catalog.read((reader) => reader.ownedRunsOn(1, 3))).map((owned) => [owned.firstExtent, owned.diskId, owned.position]),
+      [
+        [0, 1, 0],
+        [5, 2, 1],
+        [20, 1, 1],
+      ],
+    );
+    assert.deepEqual(await catalog.read((reader) => reader.ownedRunsOn(2, 3)), []);
   });
 
   check('F1: runs come back in the order of the disk', async (catalog) => {

@@ -47,7 +47,7 @@ const disk = (id: number): fc.Arbitrary<CopyDisk> =>
         pool: 'default',
         sizeBytes: bytes(id * MIB),
         blockBytes: 512,
-        createdAt: wallMs(5),
+        createdAt: wallMs(-5),
         expiresAt,
         onExpiry: 'revoke',
         labels: { note },

@@ -2,6 +2,7 @@
 // of it does not fit, what one device has of it. What is read back comes from a disk: it is checked, never believed.
 
 import { bytes, extents, sectors, wallMs } from '../base/units.ts';
+import type { WallMs } from '../base/units.ts';
 import type { DeviceId, DeviceIdentity, Disk, PoolDevice, Run } from './types.ts';
 
 /** Of a part: the runs that lie on its device, with their places in the disk. */
@@ -46,7 +47,9 @@ export function joinParts(parts: readonly CatalogCopy[]): CatalogCopy | null {
     ...newest,
     part: null,
     highest: { disk: highest('disk'), generation: highest('generation'), event: highest('event') },
-    disks: [...disks.values()].map(({ disk, runs }) => ({ disk, runs: [...runs.values()].toSorted((a, b) => a.position - b.position) })),
+    disks: [...disks.values()]
+      .toSorted((a, b) => a.disk.id - b.disk.id)
+      .map(({ disk, runs }) => ({ disk, runs: [...runs.values()].toSorted((a, b) => a.position - b.position) })),
     bad: parts.flatMap((part) => part.bad),
   };
 }
@@ -102,6 +105,12 @@ function number(value: unknown): number {
   return value as number;
 }
 
+/** Before 1970 when a clock was wrong. */
+function instant(value: unknown): WallMs {
+  if (!Number.isSafeInteger(value)) throw new Unreadable();
+  return wallMs(value as number);
+}
+
 function flag(value: unknown): boolean {
   if (typeof value !== 'boolean') throw new Unreadable();
   return value;
@@ -148,8 +157,8 @@ function diskOf(value: unknown): Disk {
     pool: text(row['pool']),
     sizeBytes: bytes(number(row['sizeBytes'])),
     blockBytes: one(row['blockBytes'], 512, 4096),
-    createdAt: wallMs(number(row['createdAt'])),
-    expiresAt: row['expiresAt'] === null ? null : wallMs(number(row['expiresAt'])),
+    createdAt: instant(row['createdAt']),
+    expiresAt: row['expiresAt'] === null ? null : instant(row['expiresAt']),
     onExpiry: one(row['onExpiry'], 'revoke', 'hold'),
     labels: labels as Record<string, string>,
     preparing: flag(row['preparing']),

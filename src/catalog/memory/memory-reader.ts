@@ -3,7 +3,7 @@
 import { bytes } from '../../base/units.ts';
 import type { Bytes } from '../../base/units.ts';
 import type { Disk, DiskId, Run } from '../../core/types.ts';
-import type { CatalogReader, DeviceUsage, DiskFilter, FreeRun } from '../catalog.ts';
+import type { CatalogReader, DeviceUsage, DiskFilter, FreeRun, OwnedRun } from '../catalog.ts';
 import type { State } from './state.ts';
 
 export function memoryReader(state: () => State, eventsKept: number): CatalogReader {
@@ -49,6 +49,7 @@ type SpaceReader = Pick<
   | 'runs'
   | 'unownedRuns'
   | 'ownedRuns'
+  | 'ownedRunsOn'
   | 'badRuns'
   | 'smallestUnowned'
   | 'longestUnowned'
@@ -56,13 +57,20 @@ type SpaceReader = Pick<
   | 'allocatableBytes'
 >;
 
+const ownedOf = ({ runs }: State): OwnedRun[] =>
+  [...runs].flatMap(([diskId, own]) => own.map((run, position) => ({ ...run, diskId, position }))).toSorted(byPlace);
+
 const spaceReader = (state: () => State): SpaceReader => ({
   devices: async () => [...state().devices.values()],
   device: async (id) => state().devices.get(id) ?? null,
   usage: async (now) => usage(state(), now),
   runs: async (diskId) => state().runs.get(diskId) ?? [],
   unownedRuns: async (deviceId) => state().unowned.get(deviceId) ?? [],
-  ownedRuns: async () => [...state().runs].flatMap(([diskId, runs]) => runs.map((run, position) => ({ ...run, diskId, position }))).toSorted(byPlace),
+  ownedRuns: async () => ownedOf(state()),
+  ownedRunsOn: async (deviceId, limit) =>
+    ownedOf(state())
+      .filter((run) => run.deviceId === deviceId)
+      .slice(0, limit),
   badRuns: async () => [...state().bad.values()].flat().toSorted(byPlace),
   smallestUnowned: async (pool, blockBytes, atLeastBytes) =>
     unownedOf(state(), pool, blockBytes)

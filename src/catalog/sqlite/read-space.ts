@@ -3,7 +3,7 @@
 import { bytes } from '../../base/units.ts';
 import type { Bytes } from '../../base/units.ts';
 import type { DeviceId } from '../../core/types.ts';
-import type { CatalogReader, DeviceUsage, FreeRun } from '../catalog.ts';
+import type { CatalogReader, DeviceUsage, FreeRun, OwnedRun } from '../catalog.ts';
 import { diskOf, freeRunOf, runOf } from './rows.ts';
 import type { Row } from './rows.ts';
 import type { Transaction } from './transaction.ts';
@@ -16,12 +16,16 @@ type SpaceReader = Pick<
   | 'runs'
   | 'unownedRuns'
   | 'ownedRuns'
+  | 'ownedRunsOn'
   | 'badRuns'
   | 'smallestUnowned'
   | 'longestUnowned'
   | 'nextReclaimable'
   | 'allocatableBytes'
 >;
+
+const OWNED = 'SELECT disk_id, position, device_id, first_extent, count, clean FROM run';
+const ownedOf = (row: Row): OwnedRun => ({ ...runOf(row), diskId: Number(row['disk_id']), position: Number(row['position']) });
 
 export const readSpace = (tx: Transaction): SpaceReader => ({
   devices: async () => [...tx.devices().values()],
@@ -30,12 +34,8 @@ export const readSpace = (tx: Transaction): SpaceReader => ({
   runs: async (diskId) => tx.sql.all('SELECT device_id, first_extent, count, clean FROM run WHERE disk_id = ? ORDER BY position', diskId).map(runOf),
   unownedRuns: async (deviceId) =>
     tx.sql.all('SELECT device_id, first_extent, count, clean FROM unowned WHERE device_id = ? ORDER BY first_extent', deviceId).map(runOf),
-  ownedRuns: async () =>
-    tx.sql.all('SELECT disk_id, position, device_id, first_extent, count, clean FROM run ORDER BY device_id, first_extent').map((row) => ({
-      ...runOf(row),
-      diskId: Number(row['disk_id']),
-      position: Number(row['position']),
-    })),
+  ownedRuns: async () => tx.sql.all(`${OWNED} ORDER BY device_id, first_extent`).map(ownedOf),
+  ownedRunsOn: async (deviceId, limit) => tx.sql.all(`${OWNED} WHERE device_id = ? ORDER BY first_extent LIMIT ?`, deviceId, limit).map(ownedOf),
   badRuns: async () => tx.sql.all('SELECT device_id, first_extent, count, clean FROM bad ORDER BY device_id, first_extent').map(runOf),
 
   smallestUnowned: async (pool, blockBytes, atLeastBytes) => {

@@ -1,7 +1,8 @@
 // Events of the catalog itself, so that they can be followed without a daemon too.
 
-import { watch } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, watch } from 'node:fs';
+import type { FSWatcher } from 'node:fs';
+import { dirname } from 'node:path';
 import type { EventInfo } from '../../app/shapes.ts';
 import type { Command, Context } from '../command.ts';
 import { wholeNumber } from '../options.ts';
@@ -48,17 +49,35 @@ async function follow(context: Context, from: number): Promise<{ value: null; te
       if (!context.signal.aborted) await changed.promise;
     }
   } finally {
-    watcher?.close();
+    watcher.close();
   }
   return { value: null, text: '' };
 }
 
-function watchFolder(folder: string, changed: () => void): { close(): void } | null {
-  try {
-    return watch(folder, (_, name) => {
-      if (name === null || join(folder, name).includes('catalog.sqlite')) changed();
+/** The folder itself, or until it is there the nearest one above it. */
+function watchFolder(folder: string, changed: () => void): { close(): void } {
+  let watcher: FSWatcher | null = null;
+  let closed = false;
+  const begin = (): void => {
+    watcher?.close();
+    if (closed) return;
+    const there = nearestFolder(folder);
+    watcher = watch(there, (_, name) => {
+      if (there !== folder) begin();
+      if (there !== folder || name === null || name.startsWith('catalog.sqlite')) changed();
     });
-  } catch {
-    return null;
-  }
+    // Made between the look and the watch.
+    if (there !== folder && nearestFolder(folder) !== there) begin();
+  };
+  begin();
+  return {
+    close() {
+      closed = true;
+      watcher?.close();
+    },
+  };
+}
+
+function nearestFolder(folder: string): string {
+  return existsSync(folder) || folder === dirname(folder) ? folder : nearestFolder(dirname(folder));
 }
