@@ -109,13 +109,20 @@ type Answer = (result: number) => number;
 type Background = (call: Foreign) => (...args: readonly unknown[]) => Promise<number>;
 
 /** On a thread of koffi's, which keeps the error number for the call's end. */
-const inBackground =
-  (koffi: Koffi): Background =>
-  (call) =>
-  (...args) =>
-    new Promise((resolve, reject) => {
-      call.async(...args, (error: Error | null, result: number) => (error === null ? resolve(negativeErrno(koffi, result)) : reject(error)));
-    });
+function inBackground(koffi: Koffi): Background {
+  // Memory that a thread reads is not to be collected meanwhile, whoever else has forgotten it.
+  const underWay = new Set<readonly unknown[]>();
+  return (call) =>
+    (...args) =>
+      new Promise((resolve, reject) => {
+        underWay.add(args);
+        call.async(...args, (error: Error | null, result: number) => {
+          underWay.delete(args);
+          if (error === null) resolve(negativeErrno(koffi, result));
+          else reject(error);
+        });
+      });
+}
 
 type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | 'inBackground'>;
 

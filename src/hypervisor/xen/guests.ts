@@ -16,7 +16,8 @@ const row = /^(.*?)\s+(\d+)\s+\d+\s+\d+\s+([-a-z]{6})\s+[\d.]+\s+([0-9a-f]{8}(?:
 export function parseList(text: string): readonly ListedDomain[] {
   return text.split('\n').flatMap((line) => {
     const [, name, id, flags = '', uuid, reason] = row.exec(line) ?? [];
-    if (name === undefined || id === undefined || uuid === undefined || id === '0') return [];
+    // One without a name is dying, and nobody can do anything with it.
+    if (name === undefined || name === '(null)' || id === undefined || uuid === undefined || id === '0') return [];
     const shutdown = /^[0-3]$/.test(reason ?? '') ? (reason as ListedDomain['shutdown']) : null;
     return [{ name, id, uuid, shutdown, state: stateOf(flags, shutdown) }];
   });

@@ -13,6 +13,7 @@ import { backendsOf, parseStore } from './xenstore.ts';
 const LIST = `Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID                            Reason-Code\tSecurity Label
 Domain-0                                     0   512     2     r-----      54.3 00000000-0000-0000-0000-000000000000        -                -
 web01                                        3   128     1     -b----       2.1 6d8e0a34-4b1f-4c5c-9a53-5a37a0d2a6b1        -                -
+(null)                                       2     0     1     ----pd       3.0 33333333-2222-3333-4444-555555555555        0                -
 going down                                   4   128     1     ---s--       1.0 11111111-2222-3333-4444-555555555555        1                -
 put away                                     5   128     1     ---s--       1.0 22222222-2222-3333-4444-555555555555        2                -
 `;
