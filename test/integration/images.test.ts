@@ -73,6 +73,11 @@ test('what goes in comes out, in every format that is written; holes stay holes 
     assert.equal(statSync(out).mode & 0o077, 0, 'for its owner only');
     await must('qemu-img', 'compare', '-f', 'raw', '-F', driver, image, out);
   }
+  const byHttp = join(xvd.folder, 'by-http.raw');
+  assert.equal((await xvd.ask('POST', '/api/v1/disks/web/export', { body: { image: byHttp } })).status, 200);
+  await must('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', image, byHttp);
+  assert.equal((await xvd.ask('POST', '/api/v1/disks/web/export', { body: { image: 'by-http.raw', force: true } })).status, 422, 'from the root');
+  assert.equal((await xvd.ask('POST', '/api/v1/disks/web/export', { body: { image: byHttp } })).status, 409, 'it exists');
   const again = join(xvd.folder, 'again.img');
   for (const format of ['vmdk', 'vhd']) {
     await xvd.json('create', '64M', '--name', `from-${format}`, '--no-wipe');
