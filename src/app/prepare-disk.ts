@@ -77,9 +77,10 @@ async function begin(system: CatalogSystem, diskId: number, process: { pipe: str
 function replaceBad(system: CatalogSystem, task: Task, outcome: WipeOutcome): Promise<Task> {
   return change(system, 'create', async (tx) => {
     const disk = await tx.writer.disk(task.disk.id);
-    // Ended meanwhile: nothing of it is needed any more, and finish() tells so.
-    if (disk === null || !disk.preparing || !isLiving(disk, tx.now)) return { ...task, wipes: [] };
+    if (disk === null || !disk.preparing) return { ...task, wipes: [] };
     const kept = await settle(tx, disk, outcome);
+    // Ended meanwhile: nothing of it is needed any more, and finish() tells so.
+    if (!isLiving(disk, tx.now)) return { ...task, wipes: [] };
     const devices = await deviceMap(tx);
     const has = kept.reduce((sum, run) => sum + run.count * (devices.get(run.deviceId)?.extentBytes ?? 0), 0);
     const missing = Math.max(0, disk.sizeBytes - has);

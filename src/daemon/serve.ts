@@ -17,6 +17,7 @@ import type { System } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
 import { openSyscalls } from '../host/syscalls.ts';
 import type { Settings } from './settings.ts';
+import { keepCleanUntil } from './clean-keeper.ts';
 import { watchCatalog } from './catalog-watch.ts';
 import { tellServiceManager } from './service-manager.ts';
 import { composeSystem, programsOf } from './compose.ts';
@@ -58,6 +59,8 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(() => keeper);
   const labels = keepLabelsUntil(system, watch, ended.signal, log);
   running.defer(() => labels);
+  const reserve = settings.cleanReserveBytes === null ? null : keepCleanUntil(system, settings.cleanReserveBytes, watch, ended.signal, log);
+  running.defer(() => reserve ?? Promise.resolve());
   // Behind the API: who waits for the daemon waits for what is attached, not for guests.
   const started = startDue(system, settings.expert).catch((error: unknown) => log('domains.not-started', { reason: (error as Error).message }));
   running.defer(() => started);

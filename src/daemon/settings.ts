@@ -28,6 +28,8 @@ export type Settings = {
   readonly tlsCa: string | null;
   /** Budget of wiping, in bytes a second; null = as fast as it goes. */
   readonly wipeBytesPerSecond: number | null;
+  /** So much of each pool's free space the daemon keeps wiped ahead of time; null = none. */
+  readonly cleanReserveBytes: number | null;
 };
 
 export type SettingsInput = Partial<Omit<Settings, 'expert'>> & { readonly expert?: number; readonly config?: string };
@@ -44,6 +46,7 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   tls_cert: 'tlsCert',
   tls_key: 'tlsKey',
   wipe_rate: 'wipeBytesPerSecond',
+  clean_reserve: 'cleanReserveBytes',
   nbd_listen: 'nbdListen',
   tls_ca: 'tlsCa',
 };
@@ -69,6 +72,7 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     tokenFile: input.tokenFile ?? text(file['tokenFile']) ?? null,
     tlsCert: input.tlsCert ?? text(file['tlsCert']) ?? null,
     tlsKey: input.tlsKey ?? text(file['tlsKey']) ?? null,
+    cleanReserveBytes: input.cleanReserveBytes ?? sizeOf('clean_reserve', text(file['cleanReserveBytes'])),
     wipeBytesPerSecond: input.wipeBytesPerSecond ?? sizeOf('wipe_rate', text(file['wipeBytesPerSecond'])),
     tlsCa: input.tlsCa ?? text(file['tlsCa']) ?? null,
     nbdListen: input.nbdListen ?? text(file['nbdListen']) ?? null,
