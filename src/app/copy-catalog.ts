@@ -22,7 +22,8 @@ export async function copyPart(reader: CatalogReader, deviceId: DeviceId, limit:
   const disks: CatalogCopy['disks'][number][] = [];
   for (const [diskId, own] of byDisk) {
     const disk = await reader.disk(diskId);
-    if (disk !== null) disks.push({ disk, runs: own.map(({ diskId: _, ...run }) => run) });
+    if (disk !== null)
+      disks.push({ disk, runs: own.map(({ deviceId: on, firstExtent, count, clean, position }) => ({ deviceId: on, firstExtent, count, clean, position })) });
   }
   const bad = (await reader.badRuns()).filter((run) => run.deviceId === deviceId);
   return {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { limits } from '../base/limits.ts';
 import { bytes, MIB, wallMs } from '../base/units.ts';
-import { disk } from '../catalog/fixture.ts';
+import { disk as diskRow } from '../catalog/fixture.ts';
 import { decodeCopy } from '../core/catalog-copy.ts';
 import { decodeLabel } from '../core/label.ts';
 import { readRing } from '../core/label-ring.ts';
@@ -126,7 +126,7 @@ eachCatalog(
     for (const device of ['/dev/sda', '/dev/sdb']) await formatDevice(system, { device, extentBytes: MIB });
     for (const size of [60, 30, 6]) await createDisk(system, { sizeBytes: size * MIB, name: `of-${size}`, wipe: false });
     // Disks of which nothing is left, so that there are more disks than runs.
-    const bare = disk({ expiresAt: wallMs(20), lostBytes: bytes(64 * MIB) });
+    const bare = diskRow({ expiresAt: wallMs(20), lostBytes: bytes(64 * MIB) });
     await system.catalog.write(async (writer) => {
       for (let count = 0; count < 4; count += 1) await writer.addDisk(bare);
     });

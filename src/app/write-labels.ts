@@ -64,8 +64,8 @@ async function takeShot(system: CatalogSystem, copyDisks: number): Promise<Shot>
     const devices = whole === null && system.packer !== undefined ? await reader.devices() : [];
     const some = new Map<DeviceId, CatalogCopy | null>();
     for (const { id } of devices) some.set(id, await copyPart(reader, id, Math.ceil(copyDisks / devices.length)));
-    const head = { catalogId: await reader.catalogId(), commitNumber: await reader.commitNumber(), highestDiskId: (await reader.highest()).disk };
-    return { ...head, copy: whole, parts: some };
+    const numbers = { catalogId: await reader.catalogId(), commitNumber: await reader.commitNumber(), highestDiskId: (await reader.highest()).disk };
+    return { ...numbers, copy: whole, parts: some };
   });
   const whole = copy === null ? null : recordOf(system, copy);
   const partFor = (id: DeviceId): CatalogCopy | null => (copy === null ? (parts.get(id) ?? null) : partOf(copy, id));
