@@ -36,7 +36,7 @@ export async function startDaemon(): Promise<ChildProcess> {
   return child;
 }
 
-export async function until(what: string, is: () => boolean | Promise<boolean>, seconds = 90): Promise<void> {
+export async function until(what: string, is: () => boolean | Promise<boolean>, seconds = 300): Promise<void> {
   let last: unknown = null;
   for (const end = Date.now() + seconds * 1000; Date.now() < end; await delay(100)) {
     try {

@@ -63,7 +63,7 @@ async function attachBesideLvchange(): Promise<void> {
 
 async function createBesideLvcreate(): Promise<void> {
   const [command, api, rival]: number[][] = [[], [], []];
-  for (let round = 0; round < Math.ceil(rounds / 2); round += 1) {
+  for (let round = 0; round < Math.ceil(rounds / 4); round += 1) {
     await timed(command ?? [], () => run('xvd', 'create', '16M', '--no-wipe', '--name', `a${round}`));
     await timed(rival ?? [], () => run('lvm', 'lvcreate', '-q', '-ay', '-Zn', '-Wn', '-L', '16M', '-n', `a${round}`, 'rival'));
     await timed(api ?? [], () => call('POST', '/disks', { sizeBytes: 16 * 2 ** 20, wipe: false }));
