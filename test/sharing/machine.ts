@@ -65,18 +65,18 @@ export function usersOf(existing: keyof typeof sources, mode: VbdMode, now: keyo
 }
 
 function othersOf(existing: keyof typeof sources, mode: VbdMode): readonly SectorUser[] {
-  switch (existing) {
-    case 'drive around a mount':
-      return [{ kind: 'mount', name: '/mnt', mode, footprint: own(m1), carries: 'fs:8:129' }];
-    case 'file with a loop':
-      return [
-        { kind: 'loop', name: '/dev/loop0 on /data/img', mode, footprint: { own: [image], below: [f1], via: ['drive:7:0', 'fs:8:145'] }, carries: 'drive:7:0' },
-      ];
-    case 'swap':
-      return [{ kind: 'swap', name: '/dev/sdx2', mode: 'w', footprint: own(x(2)) }];
-    case 'open device':
-      return [{ kind: 'process', name: 'dd (pid 7)', mode, footprint: own(x(3)) }];
-    default:
-      return [];
-  }
+  const others: Partial<Record<keyof typeof sources, SectorUser>> = {
+    'drive around a mount': { kind: 'mount', name: '/mnt', mode, footprint: own(m1), carries: 'fs:8:129' },
+    'file with a loop': {
+      kind: 'loop',
+      name: '/dev/loop0 on /data/img',
+      mode,
+      footprint: { own: [image], below: [f1], via: ['drive:7:0', 'fs:8:145'] },
+      carries: 'drive:7:0',
+    },
+    swap: { kind: 'swap', name: '/dev/sdx2', mode: 'w', footprint: own(x(2)) },
+    'open device': { kind: 'process', name: 'dd (pid 7)', mode, footprint: own(x(3)) },
+  };
+  const other = others[existing];
+  return other === undefined ? [] : [other];
 }

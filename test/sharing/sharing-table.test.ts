@@ -69,7 +69,7 @@ async function tryRow({ existing, now, relation }: Row, old: VbdMode, mode: VbdM
     assert.deepEqual(await vbds(system), before, `${says}: nothing is attached`);
     return;
   }
-  assert.ok(!(found instanceof XvdError), `${says}: ${String(found)}`);
+  if (found instanceof XvdError) assert.fail(`${says}: ${found.message}`);
   assert.equal(found.sharing, level, says);
   assert.equal(found.warnings.length > 0, level > 0, `${says}: warns`);
   assert.equal(found.conflicts.length > 0, level > 0, `${says}: tells whom it meets`);

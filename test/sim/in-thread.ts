@@ -11,7 +11,7 @@ export async function inThread<T>(module: URL, name: string, ...args: readonly u
   const answer = Promise.withResolvers<Answer>();
   const worker = new Worker(new URL(import.meta.url), { workerData: job });
   worker.once('message', answer.resolve).once('error', answer.reject);
-  const told = await answer.promise.finally(() => worker.terminate());
+  const told = await answer.promise.finally(() => void worker.terminate());
   if ('error' in told) throw new Error(told.error);
   return told.value as T;
 }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,7 +43,7 @@ async function hangingDevice(folder: string): Promise<AsyncDisposable & { readon
     async [Symbol.asyncDispose]() {
       nbdkit.kill('SIGCONT');
       await run('fusermount3', ['-u', join(folder, 'fuse')]);
-      const ended = [nbdkit, fuse].map((child) => (child.exitCode === null ? new Promise((resolve) => child.once('exit', resolve)) : null));
+      const ended = [nbdkit, fuse].map((child) => (child.exitCode === null ? once(child, 'exit') : Promise.resolve([])));
       nbdkit.kill();
       await Promise.all(ended);
     },

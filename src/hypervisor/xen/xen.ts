@@ -8,7 +8,7 @@ import { XvdError } from '../../base/error.ts';
 import type { DomainDescription, Footprint, Generation, SectorUser } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
 import type { DomainFacts, Hypervisor, Plug, Plugged, Unplug } from '../hypervisor.ts';
-import { lookAgain } from './follow-guests.ts';
+import { AWAY_MS, lookAgain } from './follow-guests.ts';
 import type { Followed } from './follow-guests.ts';
 import { diskSpecification, guestConfig } from './guest-config.ts';
 import { parseList } from './guests.ts';
@@ -36,6 +36,7 @@ const POWER_OFF_MS = 90_000;
 const LET_GO_MS = 10_000;
 const CREATE_MS = 120_000;
 const LOOK_AWAY_MS = 1_000;
+const LOOK_ENDED_MS = 200;
 /** XenbusState from which on a device is on its way out. */
 const CLOSING = 5;
 
@@ -160,6 +161,8 @@ class Xen implements Hypervisor {
             fix: 'Shut it down from inside, or use --force to end it at once.',
           });
         });
+        // The xl that made it takes it away.
+        await this.#isAway(name);
       }
       await this.#destroy(name);
     } finally {
@@ -256,9 +259,20 @@ class Xen implements Hypervisor {
   async #destroy(name: string): Promise<void> {
     const listed = (await this.#list()).find((one) => one.name === name);
     if (listed === undefined) return;
-    await this.#options.programs.run('xl', ['destroy', listed.id]).catch((error: unknown) => {
-      throw failureOf(`domain ${name} can't be ended`, saidBy(error));
-    });
+    try {
+      await this.#options.programs.run('xl', ['destroy', listed.id]);
+    } catch (error) {
+      // The xl that made the guest may be ending it at the same time: then each finds half of its work done.
+      if (!(await this.#isAway(name))) throw failureOf(`domain ${name} can't be ended`, saidBy(error));
+    }
+  }
+
+  /** Looks for a while. */
+  async #isAway(name: string): Promise<boolean> {
+    for (const end = performance.now() + AWAY_MS; performance.now() < end; await pause(LOOK_ENDED_MS)) {
+      if (!(await this.#list()).some((one) => one.name === name)) return true;
+    }
+    return false;
   }
 
   #forget(name: string): void {
