@@ -14,6 +14,8 @@ help:
 	@echo 'make sim    100,000 random steps of the whole product, with kills and faults'
 	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
 	@echo 'make crash-campaign   1,000 times kill -9 at random moments (XVD_KILL_RUNS, XVD_KILL_SEED)'
+	@echo 'make fuzz   10 minutes of mutated NBD handshakes and requests (XVD_FUZZ_SECONDS, XVD_FUZZ_SEED)'
+	@echo 'make revoke-campaign   1,000 revokes under full write load (XVD_REVOKE_RUNS)'
 
 setup:
 	@sh scripts/setup.sh --system
@@ -56,6 +58,14 @@ bench: setup
 crash-campaign: setup
 	@$(NODE) scripts/build.ts
 	@XVD_KILL_RUNS=$${XVD_KILL_RUNS:-1000} $(NODE) --test --test-timeout=14400000 test/crash/crash.test.ts
+
+fuzz:
+	@sh scripts/setup.sh
+	@$(NODE) test/fuzz/fuzz.ts
+
+revoke-campaign: setup
+	@$(NODE) scripts/build.ts
+	@XVD_REVOKE_RUNS=$${XVD_REVOKE_RUNS:-1000} $(NODE) --test --test-timeout=14400000 test/faults/revoke-under-load.test.ts
 
 lab lab-campaign: setup
 	@$(NODE) scripts/build.ts

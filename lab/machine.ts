@@ -65,7 +65,18 @@ function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line, res
   ];
   return [
     // `max` kills domain 0 at once; Xen 4.17 does not know how to hide SMAP from it.
-    ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', kind === 'xen' ? 'max,-smap,-pku' : 'max', '-smp', '2', '-m', '1G'],
+    ...[
+      '-machine',
+      'q35',
+      '-accel',
+      kind === 'xen' ? 'tcg,thread=single' : 'tcg,thread=multi',
+      '-cpu',
+      kind === 'xen' ? 'max,-smap,-pku' : 'max',
+      '-smp',
+      '2',
+      '-m',
+      '1G',
+    ],
     ...['-nodefaults', '-no-user-config', '-display', 'none'],
     ...(resets ? ['-qmp', `unix:${qmpSocket(folder)},server=on,wait=off`] : ['-no-reboot']),
     ...(line === null ? ['-serial', 'mon:stdio'] : ['-serial', 'stdio']),

@@ -32,9 +32,15 @@ export const limits = {
   nbdRequestBytes: 32 * MIB,
   nbdNameLength: 4096,
   nbdOptionBytes: 64 * 1024,
+  /** Before a client has chosen: qemu-nbd --list asks three times for each of `vbds` exports. */
+  nbdOptions: 16_384,
+  nbdAnswerBytes: 16 * MIB,
   nbdConnectionsPerVbd: 16,
+  /** Clients that the daemon has accepted and not handed to a process yet, of a VBD or over TCP; more are turned away. */
+  nbdAccepted: 64,
   /** Clients over TCP that have not chosen a VBD yet: each has a process, and nobody knows who it is. */
   nbdHandshakes: 32,
+  /** For the whole handshake, on Unix sockets too. */
   nbdHandshakeMs: 10_000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */
   nbdSpareProcesses: 4,

@@ -4,6 +4,8 @@ import type { Koffi, Libc } from './koffi.ts';
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
 const MSG_NOSIGNAL = 0x4000;
 const F_SETFL = 4;
 const O_RDWR = 2;
@@ -24,12 +26,15 @@ export type DescriptorCalls = {
   moveDescriptor(from: number, to: number): number;
   /** Calls on it wait, whatever its other holder wanted; 0 or -errno. */
   makeBlocking(fd: number): number;
+  /** Calls on the socket wait no longer than that, and give -EAGAIN then; 0 = for ever. 0 or -errno. */
+  limitWaiting(socket: number, milliseconds: number): number;
 };
 
 export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: number) => number): DescriptorCalls {
   const sendmsg = libc.func('int64_t sendmsg(int fd, uint64_t message, int flags)');
   const recvmsg = libc.func('int64_t recvmsg(int fd, uint64_t message, int flags)');
   const dup2 = libc.func('int dup2(int from, int to)');
+  const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
   const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
   /** Header, vector, control data and message in one piece of memory that stays where it is. */
   const prepare = (descriptors: number): { memory: Buffer; address: bigint; controlAt: number; messageAt: number } => {
@@ -68,5 +73,10 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
     },
     moveDescriptor: (from, to) => Math.min(0, answer(dup2(from, to))),
     makeBlocking: (fd) => answer(fcntl(fd, F_SETFL, O_RDWR)),
+    limitWaiting(socket, milliseconds) {
+      const time = BigInt64Array.of(BigInt(Math.floor(milliseconds / 1000)), BigInt(Math.ceil((milliseconds % 1000) * 1000)));
+      const set = (name: number): number => answer(setsockopt(socket, SOL_SOCKET, name, time, time.byteLength));
+      return Math.min(set(SO_RCVTIMEO), set(SO_SNDTIMEO));
+    },
   };
 }

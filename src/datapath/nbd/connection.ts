@@ -22,11 +22,22 @@ function main(argument: string): void {
 function serve(folder: string, syscalls: Syscalls | null): void {
   const opened = openSession(folder, syscalls);
   const socket = socketOf(SOCKET_FD, OUTPUT_FD, syscalls);
-  const agreed = negotiate(socket, opened.exported);
+  const agreed = negotiate(socket, opened.exported, deadlineOn(syscalls));
   if (agreed !== null) serveRequests(opened.session(socket, agreed.negotiated), agreed.rest);
 }
 
-function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; rest: Uint8Array } | null {
+/** A client that only holds a place loses it: its time is up when a call that waited says so, or when there is none left. */
+function deadlineOn(syscalls: Syscalls | null): (over: boolean) => boolean {
+  const until = performance.now() + limits.nbdHandshakeMs;
+  return (over) => {
+    const left = over ? 0 : until - performance.now();
+    if (!over && left <= 0) return false;
+    for (const fd of [SOCKET_FD, OUTPUT_FD]) syscalls?.limitWaiting(fd, left);
+    return true;
+  };
+}
+
+function negotiate(socket: Socket, exported: Export, mayWait: (over: boolean) => boolean): { negotiated: Negotiated; rest: Uint8Array } | null {
   const handshake = startHandshake(oneExport(exported));
   const sending = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
   const send = (data: Uint8Array): void => {
@@ -36,15 +47,18 @@ function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; 
       socket.write(sending, 0, part.length);
     }
   };
+  mayWait(false);
   send(handshake.greeting);
   const input = Buffer.allocUnsafeSlow(2 * limits.nbdOptionBytes);
   for (let end = 0; ;) {
+    if (!mayWait(false)) return null;
     const count = socket.read(input, end, input.length - end);
     if (count === 0) return null;
     end += count;
     const { consumed, output, next } = handshake.step(input.subarray(0, end));
     if (output.length > 0) send(Buffer.concat(output));
     if (next === 'end' || next === 'tls') return null;
+    if (next !== 'more') mayWait(true);
     if (next !== 'more') return { negotiated: next.go, rest: Uint8Array.from(input.subarray(consumed, end)) };
     input.copyWithin(0, consumed, end);
     end -= consumed;
@@ -54,9 +68,9 @@ function negotiate(socket: Socket, exported: Export): { negotiated: Negotiated; 
 try {
   main(process.argv[2] ?? '.');
 } catch (error) {
-  // A client that went away mid-answer is no failure; everything else goes to the log of the VBD.
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'EPIPE' && code !== 'ECONNRESET') {
+  // A client that went away mid-answer, or never said what it wants, is no failure; everything else goes to the log of the VBD.
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (!['EPIPE', 'ECONNRESET', 'EAGAIN'].includes(code)) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
   }

@@ -131,6 +131,7 @@ async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promi
   const fds = [...(taken ?? (await openDevices(plan, options.verify))), ...heldBesides(options, plan)];
   const vbd: Accepting = { plan, folder, fds, open: true };
   const server = createServer({ pauseOnConnect: true }, (socket) => void options.inTurn(folder.path, () => accept(options, vbd, socket)));
+  server.maxConnections = limits.nbdAccepted;
   const listening = Promise.withResolvers<void>();
   try {
     makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);

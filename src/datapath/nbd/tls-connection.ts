@@ -45,6 +45,7 @@ function main([certificate = '', key = '', authority = '']: readonly string[]): 
     // Bytes behind STARTTLS that came before TLS could be anybody's: they end the connection.
     if (next === 'tls' && held.length > 0) return leave();
     for (const bytes of output) tcp.write(bytes);
+    if (tcp.writableLength > CONGESTED_BYTES) return leave();
     if (next === 'more') return;
     if (next !== 'tls') return void tcp.end(leave);
     tcp.off('data', beforeTls);
@@ -69,7 +70,9 @@ function startTls(tcp: TcpSocket, [certificate = '', key = '', authority = '']: 
 function negotiate(secured: TLSSocket, outside: Handshake, syscalls: Syscalls): void {
   secured.on('error', leave).on('close', leave);
   const names = namesOf(secured.getPeerCertificate());
-  const exported = (): Exports['list'] extends () => infer List ? List : never => askDaemon(syscalls, names).map((folder) => exportOf(readPlan(folder), true));
+  // Asked once for all that came together: a client that asks a thousand times at once costs the daemon one answer.
+  let known: ReturnType<Exports['list']> | null = null;
+  const exported = (): ReturnType<Exports['list']> => (known ??= askDaemon(syscalls, names).map((folder) => exportOf(readPlan(folder), true)));
   const handshake = outside.secured({
     list: exported,
     find: (name) => exported().find((one) => one.name === name) ?? null,
@@ -77,7 +80,10 @@ function negotiate(secured: TLSSocket, outside: Handshake, syscalls: Syscalls): 
   let held: Buffer = Buffer.alloc(0);
   secured.on('data', function beforeRequests(chunk: Buffer) {
     held = Buffer.concat([held, chunk]);
+    known = null;
     const { consumed, output, next } = handshake.step(held);
+    // Who does not take the answers of a handshake is no client.
+    if (secured.writableLength > CONGESTED_BYTES) return leave();
     if (output.length > 0) secured.write(Buffer.concat(output));
     held = held.subarray(consumed);
     if (next === 'more') return;

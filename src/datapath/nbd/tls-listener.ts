@@ -51,6 +51,7 @@ export async function listenTls(options: TlsOptions, context: TlsContext): Promi
     // Closes our descriptor only.
     socket.destroy();
   });
+  server.maxConnections = limits.nbdAccepted;
   const listening = Promise.withResolvers<void>();
   server.once('error', (error) => listening.reject(new XvdError('NOT_PERMITTED', `NBD can't listen on ${options.host}:${options.port}: ${error.message}`)));
   server.listen(options.port, options.host, listening.resolve);

@@ -253,7 +253,7 @@ test('a connection goes on when the daemon ends, the next daemon knows it, and c
   const python = execFile('/usr/bin/python3', ['-c', script]);
   t.after(() => python.kill());
   const said: string[] = [];
-  python.stdout?.on('data', (text: string) => said.push(...text.trim().split('\n')));
+  python.stdout?.on('data', (text: string) => said.push(...text.split('\n').filter((line) => line !== '')));
   const tell = async (value: number): Promise<string> => {
     const before = said.length;
     python.stdin?.write(`${value}\n`);

@@ -95,7 +95,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => {
         if (!done) return;
         try {
-          done = zeroPiece(fdOf(device), deviceOffset, piece, mayPunch, fastOnly);
+          done = zeroPiece(fdOf(device), plan.devices[device]?.kind === 'file', { deviceOffset, length: piece, mayPunch, fastOnly });
         } finally {
           page.mark(segment);
         }
@@ -105,13 +105,16 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
   };
 }
 
-type ZeroPiece = (fd: number, deviceOffset: number, length: number, mayPunch: boolean, fastOnly: boolean) => boolean;
+type Zeroes = { readonly deviceOffset: number; readonly length: number; readonly mayPunch: boolean; readonly fastOnly: boolean };
+type ZeroPiece = (fd: number, isFile: boolean, zeroes: Zeroes) => boolean;
 
 /** By the filesystem or the drive where it can, else by writing zeros; false where only that is left and not wanted. */
 function zeroing(syscalls: Syscalls | null, writeAll: DeviceIo['writeAll'], staging: Staging | null): ZeroPiece {
-  return (fd, deviceOffset, length, mayPunch, fastOnly) => {
+  return (fd, isFile, { deviceOffset, length, mayPunch, fastOnly }) => {
     const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
+    // For a drive that has no way of its own the kernel would write zeros here, as slowly as anybody.
+    if (fastOnly && !isFile) return false;
     if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
     if (fastOnly) return false;
     for (let done = 0; done < length; done += ZEROES.length) {

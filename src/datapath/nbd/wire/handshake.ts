@@ -2,7 +2,7 @@
 // Whatever the client sends, it holds no more than limits.nbdOptionBytes; the loop around it has the socket.
 
 import { limits } from '../../../base/limits.ts';
-import { HANDSHAKE_FLAGS, IHAVEOPT, INFO, NBDMAGIC, OPT, OPTION_REPLY_MAGIC, REP } from './constants.ts';
+import { FLAG, HANDSHAKE_FLAGS, IHAVEOPT, INFO, NBDMAGIC, OPT, OPTION_REPLY_MAGIC, REP } from './constants.ts';
 
 export type Export = {
   readonly name: string;
@@ -43,6 +43,9 @@ type State = {
   contexts: readonly string[];
   chosenFor: string | null;
   readonly tls: boolean;
+  /** What it has been asked and has answered, over all: a client that never goes has an end. */
+  options: number;
+  answered: number;
 };
 type Answer = { readonly output: readonly Uint8Array[]; readonly next: Step['next'] };
 
@@ -61,13 +64,13 @@ export const oneExport = (exported: Export): Exports => ({
 
 /** `exports` null: nothing is told or opened before TLS. */
 export function startHandshake(exports: Exports | null): Handshake {
-  return handshakeFrom(exports, { phase: 'flags', noZeroes: false, structured: false, contexts: [], chosenFor: null, tls: false });
+  return handshakeFrom(exports, { phase: 'flags', noZeroes: false, structured: false, contexts: [], chosenFor: null, tls: false, options: 0, answered: 0 });
 }
 
 const handshakeFrom = (exports: Exports | null, state: State): Handshake => ({
   greeting: greeting(),
   step: (input) => step(exports, state, input),
-  secured: (inside) => handshakeFrom(inside, { phase: 'options', noZeroes: state.noZeroes, structured: false, contexts: [], chosenFor: null, tls: true }),
+  secured: (inside) => handshakeFrom(inside, { ...state, phase: 'options', structured: false, contexts: [], chosenFor: null, tls: true }),
 });
 
 function greeting(): Uint8Array {
@@ -103,10 +106,17 @@ function step(exports: Exports | null, state: State, input: Uint8Array): Step {
     if (input.length - at - 16 < length) break;
     const answer = exports === null ? beforeTls(option, length) : answerOption(exports, state, option, input.subarray(at + 16, at + 16 + length));
     at += 16 + length;
+    if (isTooMuch(state, answer)) return { consumed: at, output, next: 'end' };
     output.push(...answer.output);
     if (answer.next !== 'more') return { consumed: at, output, next: answer.next };
   }
   return wait(at, output);
+}
+
+function isTooMuch(state: State, { output }: Answer): boolean {
+  state.options += 1;
+  for (const bytes of output) state.answered += bytes.length;
+  return state.options > limits.nbdOptions || state.answered > limits.nbdAnswerBytes;
 }
 
 /** In the protocol's words, FORCEDTLS. */
@@ -172,7 +182,7 @@ function exportName(exports: Exports, state: State, data: Uint8Array): Answer {
   const bytes = new Uint8Array(state.noZeroes ? 10 : 134);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(exported.sizeBytes));
-  view.setUint16(8, exported.transmissionFlags);
+  view.setUint16(8, flagsOf(exported, state));
   return { output: [bytes], next: { go: agreed(state, exported) } };
 }
 
@@ -214,18 +224,21 @@ function infoOrGo(exports: Exports, state: State, option: number, data: Uint8Arr
   const exported = exports.find(name.value);
   if (exported === null) return refuse(REP.ERR_UNKNOWN, 'no such export');
   const wanted = new Set(Array.from({ length: count }, (_, index) => view.getUint16(name.end + 2 + 2 * index)));
-  const output = [optionReply(option, REP.INFO, exportInfo(exported)), optionReply(option, REP.INFO, blockSizeInfo(exported))];
+  const output = [optionReply(option, REP.INFO, exportInfo(exported, flagsOf(exported, state))), optionReply(option, REP.INFO, blockSizeInfo(exported))];
   if (wanted.has(INFO.NAME)) output.push(optionReply(option, REP.INFO, textInfo(INFO.NAME, exported.name)));
   if (wanted.has(INFO.DESCRIPTION)) output.push(optionReply(option, REP.INFO, textInfo(INFO.DESCRIPTION, exported.description)));
   output.push(optionReply(option, REP.ACK));
   return { output, next: option === OPT.GO ? { go: agreed(state, exported) } : 'more' };
 }
 
-function exportInfo(exported: Export): Uint8Array {
+/** Nothing is fragmented, or told not to be, without structured replies. */
+const flagsOf = (exported: Export, state: State): number => (state.structured ? exported.transmissionFlags : exported.transmissionFlags & ~FLAG.SEND_DF);
+
+function exportInfo(exported: Export, transmissionFlags: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(12));
   view.setUint16(0, INFO.EXPORT);
   view.setBigUint64(2, BigInt(exported.sizeBytes));
-  view.setUint16(10, exported.transmissionFlags);
+  view.setUint16(10, transmissionFlags);
   return new Uint8Array(view.buffer);
 }
 
