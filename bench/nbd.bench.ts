@@ -1,18 +1,20 @@
 // xvd's NBD server beside nbdkit's file plugin and qemu-nbd, by fio's nbd engine on one file: all three in each round, one
 // after another, medians over the rounds. xvd's disk is the same file cut into runs out of order.
 //
-// Settings: ROUNDS (5), SECONDS (2), SIZE_MIB (512), CASES (words of the names below, comma separated), MODES (cached,cold,direct).
+// Settings: ROUNDS (5), SECONDS (2), SIZE_MIB (512), and for a part of it, which is not kept, CASES (words of the names below, comma separated), MODES (cached,cold,direct).
 
 import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, closeSync, rmSync, writeSync, fsyncSync, writeFileSync, statSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, openSync, closeSync, rmSync, writeSync, fsyncSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { bytes, MIB } from '../src/base/units.ts';
 import type { VbdPlan } from '../src/core/types.ts';
 import { openNbdDataPath } from '../src/datapath/nbd/nbd-data-path.ts';
 import { openSyscalls } from '../src/host/syscalls.ts';
+import { median, publish } from './report.ts';
+import type { Cell, Goal } from './report.ts';
 
 const run = promisify(execFile);
 const env = process.env;
@@ -160,15 +162,14 @@ async function measure(one: Case, server: Server): Promise<Figure> {
   };
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-
 /** Drops what the host has cached of the file. */
 const dropCache = (): Promise<unknown> => run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
 const warmCache = (): Promise<unknown> => run('dd', [`if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none']);
 
-async function compare(one: Case, path: string): Promise<string> {
+type Result = { readonly row: readonly Cell[]; readonly ratio: number };
+
+async function compare(one: Case, path: string): Promise<Result> {
   const figures = new Map<string, Figure[]>();
-  const unit = typeof one.fio === 'string' || one.fio.includes('--bs=256k') ? 'MB/s' : 'kIOPS';
   for (let round = 0; round < rounds; round += 1) {
     for (const start of starts[one.mode]) {
       const server = await start(path);
@@ -180,42 +181,47 @@ async function compare(one: Case, path: string): Promise<string> {
       }
     }
   }
-  const of = (pick: (figure: Figure) => number) => [...figures].map(([name, list]) => ({ name, value: median(list.map(pick)) }));
-  const speeds = of(({ speed }) => speed);
-  const own = speeds[0]?.value ?? 0;
-  const ratio = own / Math.max(...speeds.slice(1).map(({ value }) => value));
-  const show = (list: readonly { name: string; value: number }[], digits: number): string => list.map(({ value }) => value.toFixed(digits)).join(' / ');
-  return `| ${one.name} | ${one.mode} | ${show(speeds, unit === 'kIOPS' ? 1 : 0)} ${unit} | ${ratio.toFixed(2)} | ${one.goal} | ${show(
-    of(({ p99 }) => p99),
-    0,
-  )} | ${show(
-    of(({ p999 }) => p999),
-    0,
-  )} |`;
+  const of = (name: string, pick: (figure: Figure) => number): number => median((figures.get(name) ?? []).map(pick));
+  const rivals = [...figures.keys()].filter((name) => name !== 'xvd');
+  const ratio = of('xvd', ({ speed }) => speed) / Math.max(...rivals.map((name) => of(name, ({ speed }) => speed)));
+  const digits = unitOf(one) === 'kIOPS' ? 1 : 0;
+  const speeds = servers.map((name) => (figures.has(name) ? of(name, ({ speed }) => speed).toFixed(digits) : NONE));
+  const late = (pick: (figure: Figure) => number): string =>
+    typeof one.fio === 'string' ? NONE : servers.map((name) => (figures.has(name) ? of(name, pick).toFixed(0) : NONE)).join(' / ');
+  return { row: [one.name, one.mode, unitOf(one), ...speeds, ratio, late(({ p99 }) => p99), late(({ p999 }) => p999)], ratio };
 }
+
+const NONE = '–';
+const servers = ['xvd', 'nbdkit', 'qemu-nbd'];
+const unitOf = ({ fio }: Case): 'kIOPS' | 'MB/s' => (typeof fio === 'string' || fio.includes('--bs=256k') ? 'MB/s' : 'kIOPS');
+const columns = ['case', 'data', 'unit', ...servers, 'xvd / the better', 'p99 µs', 'p99.9 µs'];
 
 async function main(): Promise<void> {
   fill();
-  const lines = [
-    `Rounds: ${rounds} of ${seconds} s; ${size / MIB} MiB in ${size / RUN_BYTES} runs out of order; ${cpus().length} × ${cpus()[0]?.model ?? 'processor'}; commit ${(await run('git', ['rev-parse', '--short', 'HEAD'])).stdout.trim()}.`,
-    '',
-    '| case | data | xvd / nbdkit / qemu-nbd (direct: xvd / qemu-nbd) | ratio to the better | goal | p99 µs | p99.9 µs |',
-    '|---|---|---|---|---|---|---|',
-  ];
-  process.stdout.write(`${lines.join('\n')}\n`);
   const loop = cases.some(({ mode }) => mode === 'direct') ? (await run('losetup', ['--find', '--show', '--direct-io=on', file])).stdout.trim() : null;
+  const rows: Result['row'][] = [];
+  const goals: Goal[] = [];
   try {
     for (const one of cases) {
-      const line = await compare(one, one.mode === 'direct' ? (loop ?? file) : file);
-      lines.push(line);
-      process.stdout.write(`${line}\n`);
+      const { row, ratio } = await compare(one, one.mode === 'direct' ? (loop ?? file) : file);
+      console.log(row.map((cell) => (typeof cell === 'number' ? cell.toFixed(2) : cell)).join('  '));
+      rows.push(row);
+      goals.push({ name: `${one.name}, ${one.mode}: xvd / the better rival`, value: ratio, atLeast: one.goal });
     }
   } finally {
     if (loop !== null) await run('losetup', ['--detach', loop]);
   }
-  const results = new URL('results/', import.meta.url).pathname;
-  mkdirSync(results, { recursive: true });
-  if (env['CASES'] === undefined && statSync(results).isDirectory()) writeFileSync(join(results, 'nbd.md'), `${lines.join('\n')}\n`);
+  publish(
+    {
+      name: 'nbd',
+      title: 'The NBD server beside nbdkit and qemu-nbd',
+      about: `One file of ${size / MIB} MiB, served in turn by xvd (as a disk of ${size / RUN_BYTES} runs out of order), nbdkit's file plugin and qemu-nbd; direct: a loop device on it, without nbdkit. fio's nbd engine for ${seconds} s each, or nbdcopy of the whole; medians of ${rounds} rounds.`,
+      tables: [{ columns, rows }],
+      goals,
+    },
+    // A part of the cases is no result of the whole.
+    { keep: env['CASES'] === undefined && env['MODES'] === undefined },
+  );
 }
 
 try {
