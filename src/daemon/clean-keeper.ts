@@ -1,23 +1,34 @@
-// Keeps the reserve of wiped space: step by step, and whenever the catalog has changed. The budget of wiping is the host's.
+// Keeps the reserve of wiped space by a process of its own, at the lowest priority: what the daemon itself has to do with devices,
+// such as a fence, never waits behind a wipe. It ends with the daemon, however that ends; being a wiper like any other, what it
+// was at is fenced by whoever comes next.
 
+import { spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { keepClean } from '../app/keep-clean.ts';
-import type { CatalogSystem } from '../app/system.ts';
-import type { CatalogWatch } from './catalog-watch.ts';
+import type { CleanWork } from './clean-wiper.ts';
 import type { Log } from './compose.ts';
 
-/** A device that fails is not tried again at once. */
-const AFTER_FAILURE_MS = 60_000;
+/** A process that ends by itself is not started again at once. */
+const AFTER_END_MS = 60_000;
 
-export async function keepCleanUntil(system: CatalogSystem, reserveBytes: number, watch: CatalogWatch, until: AbortSignal, log: Log): Promise<void> {
+export async function keepCleanUntil({ stateFolder, runFolder, wipeBytesPerSecond, reserveBytes }: CleanWork, until: AbortSignal, log: Log): Promise<void> {
+  const work: CleanWork = { stateFolder, runFolder, wipeBytesPerSecond, reserveBytes };
   while (!until.aborted) {
-    const changed = watch.changed(until);
-    try {
-      if (!(await keepClean(system, reserveBytes, until))) await changed;
-    } catch (error) {
-      if (until.aborted) return;
-      log('clean-keeper.failed', { reason: error instanceof Error ? error.message : String(error) });
-      await delay(AFTER_FAILURE_MS, undefined, { signal: until }).catch(() => undefined);
-    }
+    const end = await runWiper(work, until);
+    if (until.aborted) return;
+    log('clean-keeper.ended', { reason: end });
+    await delay(AFTER_END_MS, undefined, { signal: until }).catch(() => undefined);
   }
+}
+
+function runWiper(work: CleanWork, until: AbortSignal): Promise<string> {
+  const program = new URL('./clean-wiper.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, JSON.stringify(work)], { stdio: ['pipe', 'ignore', 'inherit'] });
+  // The end of its input is the end of the daemon, or of its patience.
+  const stop = (): void => void child.stdin.end();
+  child.stdin.on('error', () => undefined);
+  until.addEventListener('abort', stop, { once: true });
+  return new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (status, signal) => resolve(`status ${status ?? signal}`));
+  }).finally(() => until.removeEventListener('abort', stop));
 }

@@ -25,6 +25,7 @@ export type Folders = {
   readonly stateFolder: string;
   readonly runFolder: string;
   readonly wipeBytesPerSecond?: number | null;
+  readonly idleWipes?: boolean;
   /** Spare QMP sockets of guests that xvd did not start. */
   readonly qmpFolder?: string | null;
 };
@@ -35,7 +36,7 @@ export const programsOf = (): Programs => openPrograms({ searchPath: process.env
 /** `unguarded` is for what mends a catalog or device that the labels contradict: recover, adopt, check. */
 export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };
 
-export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null }: Folders): Promise<ComposedCatalog> {
+export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null, idleWipes = false }: Folders): Promise<ComposedCatalog> {
   requireFolder('XVD_STATE', stateFolder);
   requireFolder('XVD_RUN', runFolder);
   const clock = openClock();
@@ -44,7 +45,7 @@ export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPe
   const host = lazyHost(async () => {
     const { openLinuxHost } = await import('../host/linux/open-linux-host.ts');
     const ownDmPrefix = async (): Promise<string> => uuidPrefix(await catalog.read((reader) => reader.catalogId()));
-    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix, wipeBytesPerSecond });
+    return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix, wipeBytesPerSecond, idleWipes });
   });
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
   const guarded = guardCatalog(unguarded);
@@ -63,7 +64,8 @@ export type ComposedSystem = System &
   AsyncDisposable & { readonly listenNbd: (tls: Omit<TlsOptions, 'program'>) => Promise<{ readonly host: string; readonly port: number }> };
 
 export async function composeSystem(folders: Folders, log: Log): Promise<ComposedSystem> {
-  const base = await composeCatalogSystem(folders);
+  // Its threads also do what must not wait for wiping, such as a fence.
+  const base = await composeCatalogSystem({ ...folders, idleWipes: false });
   const { runFolder } = folders;
   const programs = programsOf();
   const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openXen }, { openSyscalls }, { openQemuImages }] =

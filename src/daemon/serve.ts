@@ -6,7 +6,6 @@ import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
-import { pino } from 'pino';
 import { apiSocket } from '../api/client.ts';
 import { makeApi } from '../api/server.ts';
 import { startDue } from '../app/after-reboot.ts';
@@ -24,6 +23,7 @@ import { composeSystem, programsOf } from './compose.ts';
 import type { ComposedSystem, Log } from './compose.ts';
 import { lockDaemon } from './daemon-lock.ts';
 import { keepHandsOff } from './udev-rules.ts';
+import { openLog } from './log.ts';
 import { keepLabelsUntil } from './label-keeper.ts';
 import { keepLeasesUntil } from './lease-keeper.ts';
 
@@ -33,8 +33,7 @@ export type ServeOptions = {
 };
 
 export async function serve(settings: Settings, { signal, ready }: ServeOptions): Promise<void> {
-  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
-  const log: Log = (event, details) => logger.info({ event, ...details });
+  const log = openLog();
   makeFolder(settings.runFolder);
   makeFolder(settings.stateFolder);
   await using lock = await lockDaemon(settings.stateFolder, openSyscalls());
@@ -59,7 +58,7 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(() => keeper);
   const labels = keepLabelsUntil(system, watch, ended.signal, log);
   running.defer(() => labels);
-  const reserve = settings.cleanReserveBytes === null ? null : keepCleanUntil(system, settings.cleanReserveBytes, watch, ended.signal, log);
+  const reserve = settings.cleanReserveBytes === null ? null : keepCleanUntil({ ...settings, reserveBytes: settings.cleanReserveBytes }, ended.signal, log);
   running.defer(() => reserve ?? Promise.resolve());
   // Behind the API: who waits for the daemon waits for what is attached, not for guests.
   const started = startDue(system, settings.expert).catch((error: unknown) => log('domains.not-started', { reason: (error as Error).message }));

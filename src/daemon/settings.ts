@@ -28,6 +28,8 @@ export type Settings = {
   readonly tlsCa: string | null;
   /** Budget of wiping, in bytes a second; null = as fast as it goes. */
   readonly wipeBytesPerSecond: number | null;
+  /** Wiping by commands and the library at the idle I/O priority; the reserve is wiped so in any case. */
+  readonly idleWipes: boolean;
   /** So much of each pool's free space the daemon keeps wiped ahead of time; null = none. */
   readonly cleanReserveBytes: number | null;
 };
@@ -46,6 +48,7 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   tls_cert: 'tlsCert',
   tls_key: 'tlsKey',
   wipe_rate: 'wipeBytesPerSecond',
+  wipe_priority: 'idleWipes',
   clean_reserve: 'cleanReserveBytes',
   nbd_listen: 'nbdListen',
   tls_ca: 'tlsCa',
@@ -73,6 +76,7 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     tlsCert: input.tlsCert ?? text(file['tlsCert']) ?? null,
     tlsKey: input.tlsKey ?? text(file['tlsKey']) ?? null,
     cleanReserveBytes: input.cleanReserveBytes ?? sizeOf('clean_reserve', text(file['cleanReserveBytes'])),
+    idleWipes: input.idleWipes ?? isIdle(text(file['idleWipes']) ?? 'normal'),
     wipeBytesPerSecond: input.wipeBytesPerSecond ?? sizeOf('wipe_rate', text(file['wipeBytesPerSecond'])),
     tlsCa: input.tlsCa ?? text(file['tlsCa']) ?? null,
     nbdListen: input.nbdListen ?? text(file['nbdListen']) ?? null,
@@ -89,6 +93,11 @@ function sizeOf(key: string, value: string | undefined): number | null {
       fix: 'Write a size with a unit, like "200M".',
     });
   }
+}
+
+function isIdle(priority: string): boolean {
+  if (priority === 'idle' || priority === 'normal') return priority === 'idle';
+  throw new XvdError('VALUE_INVALID', `'wipe_priority' of the configuration file is normal or idle, not '${priority}'`);
 }
 
 const resolved = (path: string | null): string | null => (path === null ? null : resolve(path));

@@ -32,6 +32,9 @@ const TIMEX_BYTES = 256;
 const SYS_CACHESTAT = 451;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
+/** ioprio_set(2), ioprio_get(2): older than the time when all machines got the same numbers. */
+const SYS_IOPRIO = process.arch === 'x64' ? { set: 251, get: 252 } : { set: 30, get: 31 };
+const IOPRIO_WHO_PROCESS = 1;
 
 export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: number; readonly writebackPages: number };
 
@@ -73,6 +76,10 @@ export type Syscalls = MemoryCalls &
     statfs(path: string, bytes: Uint8Array): number;
     /** A lock on the open file, without waiting, until its last descriptor is closed; 0 or -errno (-11: another has it). */
     lockExclusive(fd: number): number;
+    /** ioprio_get(2) of one thread: class in the bits from 13 on (3 = idle); or -errno. */
+    ioPriority(threadId: number): number;
+    /** 0 or -errno. */
+    setIoPriority(threadId: number, priority: number): number;
     /** State of the kernel's clock (adjtimex(2): 5 = not synchronised), or -errno. */
     clockState(): number;
     readonly inBackground: BackgroundCalls;
@@ -172,7 +179,10 @@ function bindFiles(libc: Libc, answer: Answer, background: Background): FileCall
 function bindProcesses(
   libc: Libc,
   answer: Answer,
-): Pick<Syscalls, 'readAt' | 'writeAt' | 'receive' | 'receiveNow' | 'send' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState'> {
+): Pick<
+  Syscalls,
+  'readAt' | 'writeAt' | 'receive' | 'receiveNow' | 'send' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState' | 'ioPriority' | 'setIoPriority'
+> {
   const pread = libc.func('int64_t pread(int fd, uint64_t address, size_t length, int64_t position)');
   const pwrite = libc.func('int64_t pwrite(int fd, uint64_t address, size_t length, int64_t position)');
   const recv = libc.func('int64_t recv(int fd, uint64_t address, size_t length, int flags)');
@@ -181,6 +191,7 @@ function bindProcesses(
   const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
   const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
+  const ioprio = libc.func('long syscall(long number, int which, int who, int priority)');
   const adjtimex = libc.func('int adjtimex(_Inout_ uint8_t *timex)');
   return {
     readAt: (fd, address, length, position) => answer(pread(fd, address, length, position)),
@@ -198,6 +209,8 @@ function bindProcesses(
     },
     pidfdOpen: (pid) => answer(pidfdOpen(SYS_PIDFD_OPEN, pid, 0)),
     pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
+    ioPriority: (threadId) => answer(ioprio(SYS_IOPRIO.get, IOPRIO_WHO_PROCESS, threadId, 0)),
+    setIoPriority: (threadId, priority) => answer(ioprio(SYS_IOPRIO.set, IOPRIO_WHO_PROCESS, threadId, priority)),
     clockState: () => answer(adjtimex(new Uint8Array(TIMEX_BYTES))),
   };
 }

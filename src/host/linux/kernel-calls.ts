@@ -55,6 +55,14 @@ export function filesystemId(path: string): { readonly type: number; readonly id
 /** false while another open file has the lock; true also where locks can't be had. */
 export const lockFile = (fd: number): boolean => syscalls?.lockExclusive(fd) !== -EAGAIN;
 
+/** Of a thread of this process; null where it can't be asked. */
+export function ioPriority(threadId: number): number | null {
+  const priority = syscalls?.ioPriority(threadId) ?? -1;
+  return priority < 0 ? null : priority;
+}
+
+export const setIoPriority = (threadId: number, priority: number): boolean => syscalls?.setIoPriority(threadId, priority) === 0;
+
 /** true also when it is there already. */
 export function makeFifo(path: string): boolean {
   const result = syscalls?.mkfifo(path, 0o600);

@@ -30,6 +30,8 @@ export type LinuxHostOptions = {
   readonly ownDmPrefix?: () => Promise<string>;
   /** Budget of zero(), so that wiping leaves the device to its users; null = as fast as it goes. */
   readonly wipeBytesPerSecond?: number | null;
+  /** zero() at the idle I/O priority. */
+  readonly idleWipes?: boolean;
   readonly roots?: SysRoots;
 };
 
@@ -37,7 +39,15 @@ export type LinuxHostOptions = {
 const REMEMBERED = 4096;
 
 export function openLinuxHost(options: LinuxHostOptions): Host {
-  const { programs, runFolder, stateFolder = null, ownDmPrefix = async () => 'XVD-', wipeBytesPerSecond = null, roots = realRoots } = options;
+  const {
+    programs,
+    runFolder,
+    stateFolder = null,
+    ownDmPrefix = async () => 'XVD-',
+    wipeBytesPerSecond = null,
+    idleWipes = false,
+    roots = realRoots,
+  } = options;
   const source = (): LayerSource => ({ roots, programs, runFolder: realFolder(runFolder) });
   const files = new Set<string>();
   const nodes = new Set<string>();
@@ -57,7 +67,13 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     verify: (device, fd) =>
       withDevice(roots, device, constants.O_RDONLY | constants.O_DIRECT, async () => undefined, fd === undefined ? device.path : `/proc/self/fd/${fd}`),
     zero: (device, ranges, progress, signal) =>
-      zeroDevice(device, ranges, { roots, wipeBytesPerSecond, ...(progress === undefined ? {} : { progress }), ...(signal === undefined ? {} : { signal }) }),
+      zeroDevice(device, ranges, {
+        roots,
+        wipeBytesPerSecond,
+        idle: idleWipes,
+        ...(progress === undefined ? {} : { progress }),
+        ...(signal === undefined ? {} : { signal }),
+      }),
     readBytes: (device, range) => readDevice(roots, device, range),
     writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
     settle: async (device, ranges) => settleDevice({ ...source(), isOurDm: startsWith(await ownDmPrefix()) }, device, ranges),

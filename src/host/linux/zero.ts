@@ -9,6 +9,7 @@ import type { Bytes } from '../../base/units.ts';
 import type { PlanDevice } from '../../core/types.ts';
 import type { ByteRange } from '../host.ts';
 import { readAround, writeFully } from './device-bytes.ts';
+import { idleIo } from './io-priority.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../syscalls.ts';
 import { fallocate, zeroOutBlocks } from './kernel-calls.ts';
 import { withDevice } from './open-device.ts';
@@ -24,6 +25,8 @@ const MARKERS_PER_STEP = 4;
 export type ZeroOptions = {
   readonly roots: SysRoots;
   readonly wipeBytesPerSecond: number | null;
+  /** Leaves the device to whoever else asks for it. */
+  readonly idle: boolean;
   readonly progress?: (doneBytes: Bytes) => void;
   readonly signal?: AbortSignal;
 };
@@ -31,9 +34,11 @@ export type ZeroOptions = {
 export async function zeroDevice(
   device: PlanDevice,
   ranges: readonly ByteRange[],
-  { roots, wipeBytesPerSecond, progress, signal }: ZeroOptions,
+  { roots, wipeBytesPerSecond, idle, progress, signal }: ZeroOptions,
 ): Promise<void> {
   await withDevice(roots, device, constants.O_RDWR | constants.O_DIRECT, async (opened) => {
+    using priority = idle ? idleIo() : null;
+    void priority;
     let doneBytes = 0;
     const startedMs = performance.now();
     for (const step of steps(ranges, stepBytes(wipeBytesPerSecond))) {
