@@ -1,6 +1,7 @@
 // The library in use: a pool on a regular file, a disk with a lease, its extents. Run it with XVD_STATE and XVD_RUN of your own:
 //   node examples/lease.ts POOL_FILE
 
+import { resolve } from 'node:path';
 import { openXvd, XvdError } from 'xvd';
 
 const MIB = 2 ** 20;
@@ -9,7 +10,7 @@ const [file = 'pool.img'] = process.argv.slice(2);
 
 await using xvd = await openXvd();
 
-const device = await xvd.formatDevice({ device: file, extentBytes: 16 * MIB, force: true });
+const device = await xvd.formatDevice({ device: resolve(file), extentBytes: 16 * MIB, force: true });
 console.log(`${device.device}: ${device.freeBytes / MIB} MiB free`);
 
 const disk = await xvd.createDisk({ sizeBytes: 20 * MIB, expiresInMs: HOUR_MS, name: 'web', labels: { owner: 'example' } });

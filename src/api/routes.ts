@@ -1,8 +1,10 @@
 // The routes as data: method, path, what is taken, what is given, which use case. The server and OpenAPI are made from it.
 
 import { z } from 'zod';
+import { adoptDevice } from '../app/adopt-device.ts';
 import { attachVbd } from '../app/attach-vbd.ts';
 import { checkAttachments } from '../app/check-attachments.ts';
+import { backupCatalog } from '../app/backup-catalog.ts';
 import { checkPool } from '../app/check-pool.ts';
 import { copiesUnderWay } from '../app/copies.ts';
 import { exportImage, importImage } from '../app/copy-image.ts';
@@ -10,20 +12,27 @@ import { createDisk } from '../app/create-disk.ts';
 import { deleteDisk } from '../app/delete-disk.ts';
 import { detachVbd } from '../app/detach-vbd.ts';
 import { extentsOf } from '../app/extents-of.ts';
-import { formatDevice } from '../app/format-device.ts';
+import { formatDevice, unformatDevice } from '../app/format-device.ts';
+import { importLegacy } from '../app/import-legacy.ts';
 import { listDevices } from '../app/list-devices.ts';
 import { listDisks } from '../app/list-disks.ts';
 import { poolMap } from '../app/pool-map.ts';
+import { recoverCatalog } from '../app/recover-catalog.ts';
 import { refreshDisk } from '../app/refresh-disk.ts';
 import { restoreDisk } from '../app/restore-disk.ts';
 import { showDisk } from '../app/show-disk.ts';
 import { consoleOf, listDomains, startDomain, stopDomain } from '../app/start-domain.ts';
-import type { System } from '../app/system.ts';
+import type { CatalogSystem, System } from '../app/system.ts';
 import { vbds } from '../app/vbds.ts';
 import type { ExpertLevel } from '../core/types.ts';
 import { answer, body, query } from './schemas.ts';
 
-export type Setup = { readonly system: System; readonly expert: ExpertLevel };
+export type Setup = {
+  readonly system: System;
+  /** For what mends a catalog or device that the labels contradict. */
+  readonly unguarded: CatalogSystem;
+  readonly expert: ExpertLevel;
+};
 type Params = Readonly<Record<string, string>>;
 
 export type Route = {
@@ -174,6 +183,51 @@ export const routes: readonly Route[] = [
     handle: ({ system }, _, __, taken) => formatDevice(system, given(taken)),
   }),
   route({
+    method: 'post',
+    path: '/devices/unformat',
+    summary: 'take an unused device out of the pool',
+    query: query.none,
+    body: body.unformat,
+    answer: answer.unformat,
+    handle: ({ system }, _, __, taken) => unformatDevice(system, taken),
+  }),
+  route({
+    method: 'post',
+    path: '/devices/adopt',
+    summary: 'bind a pool device to the one that replaced it',
+    query: query.none,
+    body: body.adopt,
+    answer: answer.device,
+    handle: ({ unguarded }, _, __, taken) => adoptDevice(unguarded, given(taken)),
+  }),
+  route({
+    method: 'post',
+    path: '/backup',
+    summary: 'copy the catalog into a new file of this host, online',
+    query: query.none,
+    body: body.backup,
+    answer: answer.backup,
+    handle: ({ system }, _, __, taken) => backupCatalog(system, taken),
+  }),
+  route({
+    method: 'post',
+    path: '/recover',
+    summary: 'go back to a backup, before an event, or to what the labels of the devices know; a catalog that cannot be read has no daemon',
+    query: query.none,
+    body: body.recover,
+    answer: answer.recover,
+    handle: ({ unguarded }, _, __, taken) => recoverCatalog(unguarded, given(taken)),
+  }),
+  route({
+    method: 'post',
+    path: '/import-legacy',
+    summary: 'take over a database of 2004 into an unused catalog',
+    query: query.none,
+    body: body.importLegacy,
+    answer: answer.importLegacy,
+    handle: ({ unguarded }, _, __, taken) => importLegacy(unguarded, given(taken)),
+  }),
+  route({
     method: 'get',
     path: '/vbds',
     summary: 'what is attached',
@@ -245,6 +299,17 @@ export const routes: readonly Route[] = [
     body: null,
     answer: answer.check,
     handle: async ({ system }) => ({ problems: [...(await checkPool(system)).problems, ...(await checkAttachments(system)).problems] }),
+  }),
+  route({
+    method: 'post',
+    path: '/check',
+    summary: 'check the catalog, the devices and what is attached; repair mends what needs no guess, acceptClock believes the clock from here on',
+    query: query.none,
+    body: body.fullCheck,
+    answer: answer.check,
+    handle: async ({ system, unguarded }, _, __, { repair = false, acceptClock = false }) => ({
+      problems: [...(await checkPool(unguarded, { repair, acceptClock })).problems, ...(await checkAttachments(system, { repair })).problems],
+    }),
   }),
   route({
     method: 'post',

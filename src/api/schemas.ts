@@ -6,8 +6,10 @@ const bytes = z.number().int().nonnegative();
 const expiresInSeconds = z.number().positive().finite().nullable().optional();
 const name = z.string();
 /** Of the daemon's host, whose folder nobody knows: from the root. */
-const image = z.string().startsWith('/');
+const path = z.string().startsWith('/');
 const expert = z.union([z.literal(0), z.literal(1), z.literal(2)]);
+
+const recoverRest = { only: z.string().optional(), force: z.boolean().optional() };
 
 export const query = {
   list: z.strictObject({
@@ -44,6 +46,23 @@ export const body = {
     label: z.boolean().optional(),
     force: z.boolean().optional(),
   }),
+  unformat: z.strictObject({ device: path }),
+  adopt: z.strictObject({ device: path, replaces: z.string().optional(), dryRun: z.boolean().optional(), force: z.boolean().optional() }),
+  backup: z.strictObject({ file: path }),
+  recover: z.union([
+    z.strictObject({ file: path, ...recoverRest }),
+    z.strictObject({ before: z.number().int().nonnegative(), ...recoverRest }),
+    z.strictObject({ fromDevices: z.literal(true), devices: z.array(path).optional(), ...recoverRest }),
+  ]),
+  importLegacy: z.strictObject({
+    file: path,
+    devices: z.array(z.strictObject({ old: z.string(), new: path })),
+    order: z.enum(['row', 'number']).optional(),
+    pool: name.optional(),
+    dryRun: z.boolean().optional(),
+    force: z.boolean().optional(),
+  }),
+  fullCheck: z.strictObject({ repair: z.boolean().optional(), acceptClock: z.boolean().optional() }),
   attach: z.strictObject({
     source: z.string(),
     target: z.string(),
@@ -56,8 +75,8 @@ export const body = {
     persist: z.boolean().optional(),
     dryRun: z.boolean().optional(),
   }),
-  import: z.strictObject({ image, format: z.string().optional(), expert: expert.optional(), trustImage: z.boolean().optional() }),
-  export: z.strictObject({ image, format: z.string().optional(), expert: expert.optional(), force: z.boolean().optional() }),
+  import: z.strictObject({ image: path, format: z.string().optional(), expert: expert.optional(), trustImage: z.boolean().optional() }),
+  export: z.strictObject({ image: path, format: z.string().optional(), expert: expert.optional(), force: z.boolean().optional() }),
   startDomain: z.strictObject({ description: z.unknown(), expert: expert.optional() }),
 };
 
@@ -112,7 +131,20 @@ const device = z.object({
 
 const domain = z.object({ name: z.string(), id: z.string(), hypervisor: z.enum(['host', 'qemu', 'xen']), state: z.string(), vbds: z.array(vbd) });
 
+const warnings = z.array(z.string());
+
 export const answer = {
+  unformat: z.object({ device: z.string(), changed: z.boolean(), warnings }),
+  backup: z.object({ file: z.string(), changed: z.boolean() }),
+  recover: z.object({
+    disks: z.array(disk),
+    reclaimed: z.array(z.string()),
+    removed: z.array(z.string()),
+    suspect: z.boolean(),
+    changed: z.boolean(),
+    warnings,
+  }),
+  importLegacy: z.object({ file: z.string(), devices: z.array(device), disks: z.array(disk), changed: z.boolean(), warnings }),
   vbd,
   disk,
   device,

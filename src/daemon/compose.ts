@@ -61,7 +61,7 @@ function requireFolder(variable: string, path: string): void {
 
 /** For the daemon: with data paths and hypervisors. */
 export type ComposedSystem = System &
-  AsyncDisposable & { readonly listenNbd: (tls: Omit<TlsOptions, 'program'>) => Promise<{ readonly host: string; readonly port: number }> };
+  ComposedCatalog & { readonly listenNbd: (tls: Omit<TlsOptions, 'program'>) => Promise<{ readonly host: string; readonly port: number }> };
 
 export async function composeSystem(folders: Folders, log: Log): Promise<ComposedSystem> {
   // Its threads also do what must not wait for wiping, such as a fence.

@@ -50,7 +50,7 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(async () => void (await stopCopies(system, daemonEnds())));
   const watch = watchCatalog(system.catalog, settings.stateFolder, ended.signal);
   for (const hypervisor of system.hypervisors) hypervisor.watchEnds((domain) => void endedDomain(system, domain, log), ended.signal);
-  const api = { system, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };
+  const api = { system, unguarded: system.unguarded, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };
   running.defer(await listenOnSocket(settings, makeApi({ ...api, token: null })));
   running.defer(await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log));
   await listenForNbd(settings, system, log);

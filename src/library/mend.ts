@@ -5,6 +5,8 @@ import type { ImportLegacyOptions, ImportLegacyResult } from '../app/import-lega
 import type { DeviceMapInfo } from '../app/pool-map.ts';
 import type { RecoverOptions, RecoverResult } from '../app/recover-catalog.ts';
 import type { ComposedCatalog, Folders } from '../daemon/compose.ts';
+import { resolveSettings } from '../daemon/settings.ts';
+import type { SettingsInput } from '../daemon/settings.ts';
 
 export type Mending = {
   /** Binds a pool device to the one that replaced it; `dryRun` shows both. LABEL_FOREIGN, DEVICE_TOO_SMALL, DEVICE_BUSY. */
@@ -24,13 +26,18 @@ export const mendingOf = ({ unguarded }: Pick<ComposedCatalog, 'unguarded'>): Me
   poolMap: async (options) => (await import('../app/pool-map.ts')).poolMap(unguarded, options),
 });
 
+/** Also when the present catalog can't be read, so that it can't be opened: see `Xvd.recoverCatalog`, and use `force`. CATALOG_DAMAGED without. */
+export async function recoverCatalog(options: RecoverOptions, settings: SettingsInput = {}): Promise<RecoverResult> {
+  return recoverFolder(await resolveSettings(settings, process.env), options);
+}
+
 /** Also when the present catalog can't be read: with `force` it is put aside, and told where. CATALOG_DAMAGED without. */
 export async function recoverFolder(folders: Folders, options: RecoverOptions): Promise<RecoverResult> {
   const { composeForRecovery } = await import('../daemon/recovery-system.ts');
-  const { recoverCatalog } = await import('../app/recover-catalog.ts');
+  const { recoverCatalog: recover } = await import('../app/recover-catalog.ts');
   const { system, aside } = await composeForRecovery(folders, options.force === true);
   try {
-    const result = await recoverCatalog(system.unguarded, aside === null ? options : { ...options, presentLost: true });
+    const result = await recover(system.unguarded, aside === null ? options : { ...options, presentLost: true });
     return aside === null ? result : { ...result, warnings: [`the catalog that could not be read is now ${aside}`, ...result.warnings] };
   } finally {
     await system[Symbol.asyncDispose]();

@@ -36,6 +36,7 @@ import { resolveSettings } from '../daemon/settings.ts';
 import type { Settings, SettingsInput } from '../daemon/settings.ts';
 import { copyingOf } from './copy.ts';
 import type { Copying } from './copy.ts';
+import type { FollowOptions } from './follow-events.ts';
 import { mendingOf } from './mend.ts';
 import type { Mending } from './mend.ts';
 
@@ -63,6 +64,8 @@ export interface Xvd extends Mending, Copying, AsyncDisposable {
   extentsOf(uname: string): Promise<ExtentInfo[]>;
   vbds(options?: { readonly domain?: string }): Promise<VbdInfo[]>;
   events(options?: { readonly afterId?: number; readonly limit?: number }): Promise<EventInfo[]>;
+  /** Those that are kept, then each as it comes: `for await (const event of xvd.followEvents())`. */
+  followEvents(options?: FollowOptions): AsyncIterable<EventInfo>;
   /** Every problem found; with `repair`, what needs no guess is mended. */
   checkPool(options?: CheckOptions): Promise<{ problems: ProblemInfo[] }>;
   /** The domain starts with the first daemon of each boot of the host. */
@@ -113,6 +116,7 @@ type OnCatalog = Pick<
   | 'extentsOf'
   | 'vbds'
   | 'events'
+  | 'followEvents'
   | 'checkPool'
   | 'backupCatalog'
   | 'autostartDomain'
@@ -152,6 +156,10 @@ function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
     extentsOf: async (uname) => (await import('../app/extents-of.ts')).extentsOf(system, uname),
     vbds: async (options) => (await import('../app/vbds.ts')).vbds(system, options),
     events: async (options) => (await import('../app/events.ts')).events(system, options),
+    async *followEvents(options = {}) {
+      const [follow, { events }] = await Promise.all([import('./follow-events.ts'), import('../app/events.ts')]);
+      yield* follow.followEvents((page) => events(system, page), settings.stateFolder, options);
+    },
     checkPool: async (options) => {
       const { problems } = await (await import('../app/check-pool.ts')).checkPool(system.unguarded, options);
       return { problems: [...problems, ...(await checkWithDaemon(settings, options?.repair === true))] };

@@ -73,12 +73,12 @@ export const layers: readonly Layer[] = [
   {
     name: 'library',
     holds: /^src\/(index\.ts|library\/)/,
-    imports: ['base', 'core', 'app', 'api client', 'composition root'],
+    imports: ['base', 'core', 'app', 'api client', 'composition root', 'daemon'],
     node: true,
     packages: ['smol-toml'],
   },
 ].map((layer, _, all) => {
-  const above = { 'composition root': ['api', 'daemon', 'library', 'cli'], daemon: ['cli'] }[layer.name];
+  const above = { 'composition root': ['api', 'daemon', 'library', 'cli'], daemon: ['library', 'cli'] }[layer.name];
   return above === undefined ? layer : { ...layer, imports: all.map(({ name }) => name).filter((name) => !above.includes(name)) };
 });
 

@@ -1,8 +1,3 @@
-// Events of the catalog itself, so that they can be followed without a daemon too.
-
-import { existsSync, watch } from 'node:fs';
-import type { FSWatcher } from 'node:fs';
-import { dirname } from 'node:path';
 import type { EventInfo } from '../../app/shapes.ts';
 import type { Command, Context } from '../command.ts';
 import { wholeNumber } from '../options.ts';
@@ -28,56 +23,9 @@ async function pages(context: Context, from: number): Promise<EventInfo[]> {
   }
 }
 
-/** Prints as the catalog's files change: SQLite's log beside it grows with every commit. */
-async function follow(context: Context, from: number): Promise<{ value: null; text: string }> {
-  let last = from;
-  const print = async (): Promise<void> => {
-    for (const event of await pages(context, last)) {
-      last = event.id;
-      context.print(context.json ? `${JSON.stringify(event)}\n` : eventLine(event));
-    }
-  };
-  const changes = { wake: (): void => undefined };
-  const { stateFolder } = context.settings;
-  const watcher = watchFolder(stateFolder, () => changes.wake());
-  context.signal.addEventListener('abort', () => changes.wake());
-  try {
-    while (!context.signal.aborted) {
-      const changed = Promise.withResolvers<void>();
-      changes.wake = changed.resolve;
-      await print();
-      if (!context.signal.aborted) await changed.promise;
-    }
-  } finally {
-    watcher.close();
-  }
+async function follow(context: Context, afterId: number): Promise<{ value: null; text: string }> {
+  const { signal } = context;
+  for await (const event of (await context.xvd()).followEvents({ afterId, signal }))
+    context.print(context.json ? `${JSON.stringify(event)}\n` : eventLine(event));
   return { value: null, text: '' };
-}
-
-/** The folder itself, or until it is there the nearest one above it. */
-function watchFolder(folder: string, changed: () => void): { close(): void } {
-  let watcher: FSWatcher | null = null;
-  let closed = false;
-  const begin = (): void => {
-    watcher?.close();
-    if (closed) return;
-    const there = nearestFolder(folder);
-    watcher = watch(there, (_, name) => {
-      if (there !== folder) begin();
-      if (there !== folder || name === null || name.startsWith('catalog.sqlite')) changed();
-    });
-    // Made between the look and the watch.
-    if (there !== folder && nearestFolder(folder) !== there) begin();
-  };
-  begin();
-  return {
-    close() {
-      closed = true;
-      watcher?.close();
-    },
-  };
-}
-
-function nearestFolder(folder: string): string {
-  return existsSync(folder) || folder === dirname(folder) ? folder : nearestFolder(dirname(folder));
 }
