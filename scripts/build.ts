@@ -80,11 +80,12 @@ function removeOld(fresh: ReadonlySet<string>): void {
   }
 }
 
-/** A command or two in a folder of its own, so that the cache of compiled code is there from the first use on; without it all works, slower. */
+/** As bin/xvd starts it: a command or two in a folder of its own, so that the cache of compiled code is there from the first use on; without it all works, slower. */
 function warmUp(): void {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-build-'));
   const env = { ...process.env, XVD_STATE: join(folder, 'state'), XVD_RUN: join(folder, 'run'), NODE_OPTIONS: undefined };
-  const xvd = (...words: string[]): void => void spawnSync(process.execPath, [join(dist, 'xvd.cjs'), ...words], { env, stdio: 'ignore', timeout: 60_000 });
+  const xvd = (...words: string[]): void =>
+    void spawnSync(process.execPath, ['--no-rehash-snapshot', join(dist, 'xvd.cjs'), ...words], { env, stdio: 'ignore', timeout: 60_000 });
   try {
     const device = join(folder, 'device');
     writeFileSync(device, '');
@@ -131,6 +132,7 @@ const results = await Promise.all([
     ...common,
     entryPoints: entriesOf((name) => name !== 'index'),
     format: 'cjs',
+    minifyWhitespace: true,
     outExtension: { '.js': '.cjs' },
     define: { 'import.meta.url': 'ownUrl', BUILD: JSON.stringify(hash) },
     banner: { js: `// ${hash}\nconst ownUrl = require('node:url').pathToFileURL(__filename).href;` },

@@ -19,19 +19,19 @@ process.emitWarning = (warning: string | Error, ...rest: never[]): void => {
 };
 
 const file = join(__dirname, 'cli-main.cjs');
+// Options of V8 make another cache, which would take the place of the usual one: that of bin/xvd.
+const isUsual = process.execArgv.length === 1 && process.execArgv[0] === '--no-rehash-snapshot' && process.env['NODE_OPTIONS'] === undefined;
 const cacheFile = join(__dirname, '.compiled', `${BUILD.slice(0, 32)}-${process.version}-${process.arch}`);
 // The build writes nothing but ASCII.
 const source = readFileSync(file, 'latin1');
-const ours = source.startsWith(`// ${BUILD}\n`);
+const ours = isUsual && source.startsWith(`// ${BUILD}\n`);
 const cached = ours ? readCache() : undefined;
 const script = new Script(wrap(source), {
   filename: file,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   ...(cached === undefined ? {} : { cachedData: cached }),
 });
-// Options of V8 make another cache, which would take the place of the usual one.
-const isUsual = process.execArgv.length === 0 && process.env['NODE_OPTIONS'] === undefined;
-if (ours && isUsual && (cached === undefined || script.cachedDataRejected === true)) process.once('exit', keepCache);
+if (ours && (cached === undefined || script.cachedDataRejected === true)) process.once('exit', keepCache);
 const program = { exports: {} };
 (script.runInThisContext() as Program)(program.exports, require, program, file, __dirname);
 

@@ -39,6 +39,14 @@ test('arguments go through unchanged, spaces, quotes and empty ones too', () => 
   assert.deepEqual(JSON.parse(run(join(folder, 'bin/xvd'), args).stdout), args);
 });
 
+test('the daemon, which hears strangers, has tables of its own seed; a command is spared the making of them', () => {
+  build();
+  writeFileSync(join(folder, 'dist/xvd.cjs'), 'console.log(process.execArgv.join());');
+  pinNode();
+  const fixed = (...args: string[]): boolean => run(join(folder, 'bin/xvd'), args).stdout.includes('--no-rehash-snapshot');
+  assert.deepEqual([fixed('list'), fixed('serve'), fixed('--config', 'a file', 'serve', '--listen', ':1')], [true, false, false]);
+});
+
 test('it is found through links, and relative to any folder', () => {
   build();
   pinNode();

@@ -1,6 +1,7 @@
 // Reads of VBDs, workers, events and the numbers of the catalog itself.
 
 import { wallMs } from '../../base/units.ts';
+import type { DiskId } from '../../core/types.ts';
 import type { CatalogReader } from '../catalog.ts';
 import { historyOf } from './history.ts';
 import { eventOf, intentOf, vbdOf, workerOf } from './rows.ts';
@@ -15,6 +16,7 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   lastClock: async () => (tx.sql, lastClock(tx)),
   vbds: async (filter = {}) => {
     const { domain = null, diskId = null } = filter;
+    if (diskId !== null && isOutOfReach(tx, diskId)) return [];
     const asked = '(?1 IS NULL OR domain = ?1) AND (?2 IS NULL OR disk_id = ?2)';
     const where = diskId === null ? asked : `disk_id = ?2 AND ${asked}`;
     return tx.sql.all(`SELECT * FROM vbd WHERE ${where} AND state <> 'detached' ORDER BY generation`, domain, diskId).map(vbdOf);
@@ -23,10 +25,10 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
     const row = tx.sql.get('SELECT * FROM vbd WHERE generation = ?', generation);
     return row === undefined ? null : vbdOf(row);
   },
-  workers: async (diskId) =>
-    (diskId === undefined ? tx.sql.all('SELECT * FROM worker ORDER BY id') : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId)).map(
-      workerOf,
-    ),
+  workers: async (diskId) => {
+    if (diskId === undefined) return tx.sql.all('SELECT * FROM worker ORDER BY id').map(workerOf);
+    return isOutOfReach(tx, diskId) ? [] : tx.sql.all('SELECT * FROM worker WHERE disk_id = ? ORDER BY id', diskId).map(workerOf);
+  },
   intents: async () => tx.sql.all('SELECT * FROM intent ORDER BY id').map(intentOf),
   events: async (afterId, limit) => {
     // Older rows may still be there: they are deleted many at a time.
@@ -38,6 +40,9 @@ export const readUsers = (tx: Transaction, eventsKept: number): UserReader => ({
   },
   history: async (sinceEvent) => historyOf(tx, sinceEvent, eventsKept),
 });
+
+/** By the row of the disk, which whoever asks has mostly just read: there is no VBD and no worker to look for. */
+const isOutOfReach = (tx: Transaction, diskId: DiskId): boolean => tx.diskRow(diskId)?.['reachers'] === 0;
 
 function lastClock({ meta }: Transaction): Awaited<ReturnType<CatalogReader['lastClock']>> {
   if (meta.clock_wall_ms === null || meta.clock_boot_id === null || meta.clock_since_boot_ms === null || meta.clock_trusted_ms === null) return null;

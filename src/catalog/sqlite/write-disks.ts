@@ -24,15 +24,17 @@ export const writeDisks = (tx: Transaction): DiskWriter => ({
   updateDisk: async (disk) => {
     const row = tx.diskRow(disk.id);
     invariant(row !== undefined, `disk ${disk.id} is in the catalog`);
-    tx.images.keepDisk(disk.id, () => diskOf(row));
+    const before = diskOf(row);
+    tx.images.keepDisk(disk.id, () => before);
     const columns = diskColumns(disk);
     tx.sql.update('disk', 'id', row, columns);
-    tx.changedDisk(disk.id, { ...row, ...columns });
-    if (row['labels'] !== columns['labels']) {
-      dropLabels(tx, diskOf(row));
+    const relabelled = row['labels'] !== columns['labels'];
+    Object.assign(row, columns);
+    if (relabelled) {
+      dropLabels(tx, before);
       addLabels(tx, disk);
     }
-    if (row['expires_at'] !== columns['expires_at']) moveInSpan(tx, disk.id, diskOf(row).expiresAt, disk.expiresAt);
+    if (before.expiresAt !== disk.expiresAt) moveInSpan(tx, disk.id, before.expiresAt, disk.expiresAt);
   },
   removeDisk: async (id) => {
     const row = tx.diskRow(id);
