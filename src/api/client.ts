@@ -1,5 +1,6 @@
 // The daemon over its Unix socket: one request, one answer; errors come back as what they were.
 
+import { realpathSync } from 'node:fs';
 import { request } from 'node:http';
 import { errorTable, XvdError } from '../base/error.ts';
 import type { ErrorCode } from '../base/error.ts';
@@ -11,11 +12,27 @@ export type Client = {
 
 export const apiSocket = (runFolder: string): string => `${runFolder}/api.sock`;
 
-export function openClient(runFolder: string): Client {
+/** On every request: whose catalog is meant, since a daemon of another one may have the socket. */
+export const STATE_HEADER = 'xvd-state';
+
+/** The folder of a catalog, by whatever name, as text of a header. */
+export function stateHeader(stateFolder: string): string {
+  let real = stateFolder;
+  try {
+    real = realpathSync(stateFolder);
+  } catch {
+    // Not made yet, so no daemon serves it.
+  }
+  return encodeURIComponent(real);
+}
+
+/** DAEMON_NOT_RUNNING also when the daemon there serves another catalog. */
+export function openClient({ runFolder, stateFolder }: { readonly runFolder: string; readonly stateFolder: string }): Client {
   const socketPath = apiSocket(runFolder);
+  const state = stateHeader(stateFolder);
   return {
     async call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-      const { status, text } = await send(socketPath, method, path, body, signal);
+      const { status, text } = await send({ socketPath, state }, method, path, body, signal);
       const value: unknown = text === '' ? null : parse(text);
       if (status >= 200 && status < 300) return value as T;
       throw errorOf(status, value);
@@ -23,10 +40,16 @@ export function openClient(runFolder: string): Client {
   };
 }
 
-function send(socketPath: string, method: string, path: string, body: unknown, signal?: AbortSignal): Promise<{ status: number; text: string }> {
+function send(
+  { socketPath, state }: { socketPath: string; state: string },
+  method: string,
+  path: string,
+  body: unknown,
+  signal?: AbortSignal,
+): Promise<{ status: number; text: string }> {
   const answer = Promise.withResolvers<{ status: number; text: string }>();
   const payload = body === undefined ? null : JSON.stringify(body);
-  const headers = payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
+  const headers = { [STATE_HEADER]: state, ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }) };
   const outgoing = request({ socketPath, method, path, headers, agent: false }, (incoming) => {
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -7,6 +7,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { z } from 'zod';
 import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
+import { STATE_HEADER, stateHeader } from './client.ts';
 import { eventStream } from './event-stream.ts';
 import type { Changes } from './event-stream.ts';
 import { idempotency } from './idempotency.ts';
@@ -21,6 +22,8 @@ export type ApiOptions = Setup &
   Changes & {
     /** null = no token is asked for (the Unix socket, which only its owner can open). */
     readonly token: string | null;
+    /** Of the catalog; who means another is refused. */
+    readonly stateFolder: string;
     readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
   };
 
@@ -41,6 +44,16 @@ export function makeApi(options: ApiOptions): Hono {
       return problem(context, new XvdError('NOT_PERMITTED', 'the token is missing or wrong', { fix: 'Send it as `Authorization: Bearer …`.' }));
     }
     return next();
+  });
+  app.use(async (context, next) => {
+    const meant = context.req.header(STATE_HEADER);
+    if (meant === undefined || meant === stateHeader(options.stateFolder)) return next();
+    return problem(
+      context,
+      new XvdError('DAEMON_NOT_RUNNING', `the daemon here serves the catalog of ${options.stateFolder}, and another one is meant`, {
+        fix: 'Set XVD_RUN and XVD_STATE to those of one daemon, or start one for this catalog with an XVD_RUN of its own.',
+      }),
+    );
   });
   const answered = idempotency();
   for (const route of routes)

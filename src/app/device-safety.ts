@@ -43,6 +43,14 @@ async function refuseForeignLabel(system: CatalogSystem, facts: DeviceFacts, cat
   const found = decodeLabel(
     await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }),
   );
-  if (found === null || found.catalogId === catalogId) return;
+  if (found === null) return;
+  // One that is not in the pool any more left its label behind.
+  const twin =
+    found.catalogId === catalogId ? (await system.catalog.read((reader) => reader.devices())).find(({ uuid }) => uuid === found.deviceUuid) : undefined;
+  if (twin !== undefined)
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} carries the label of ${twin.path}, which is in pool ${twin.pool}: one is a copy of the other`, {
+      fix: 'Bind the copy with `xvd adopt` if it is to take that place, or use --force to make it a device of its own.',
+    });
+  if (found.catalogId === catalogId) return;
   throw new XvdError('LABEL_FOREIGN', `${path} carries the label of catalog ${found.catalogId} (host ${found.host}, pool ${found.pool})`);
 }

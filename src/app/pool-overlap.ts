@@ -53,6 +53,12 @@ export async function refuseOverlap(system: CatalogSystem, facts: DeviceFacts, d
     }
   }
   const use: SectorUser = { kind: 'pool', name: facts.path, mode: 'w', footprint: facts.footprint };
+  const known =
+    newUse === 'pool' ? devices.find((device) => device.path === facts.path && device.kind === facts.kind && device.sizeBytes !== facts.sizeBytes) : undefined;
+  if (known !== undefined)
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${facts.path} is in the pool with ${known.sizeBytes} bytes, and has ${facts.sizeBytes} now`, {
+      fix: 'Give it the size back that it had, or bind what it is now with `xvd adopt DEVICE`.',
+    });
   const { conflicts } = checkSharing(use, [...(await poolUsers(system, devices)), ...vbdUsers]);
   const [first] = conflicts;
   if (first !== undefined) {

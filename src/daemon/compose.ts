@@ -1,9 +1,10 @@
 // The one place that picks implementations. What a command may not need is loaded when it is first used, so that `xvd list`
 // loads the catalog and nothing else.
 
-import { statSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { XvdError } from '../base/error.ts';
 import { keyedQueue } from '../base/keyed-queue.ts';
 import { limits } from '../base/limits.ts';
@@ -39,6 +40,7 @@ export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly ungua
 export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null, idleWipes = false }: Folders): Promise<ComposedCatalog> {
   requireFolder('XVD_STATE', stateFolder);
   requireFolder('XVD_RUN', runFolder);
+  requireFile(join(stateFolder, 'catalog.sqlite'));
   const clock = openClock();
   const random = openRandom();
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
@@ -57,6 +59,24 @@ function requireFolder(variable: string, path: string): void {
   const facts = statSync(path, { throwIfNoEntry: false });
   if (facts === undefined && path !== dirname(path)) return requireFolder(variable, dirname(path));
   if (facts?.isDirectory() === false) throw new XvdError('VALUE_INVALID', `${path} is no folder`, { fix: `Set ${variable} to a folder.` });
+}
+
+/** A link that leads nowhere must not read as no catalog: what it lies on may only be missing for now. */
+function requireFile(path: string): void {
+  const facts = lstatSync(path, { throwIfNoEntry: false });
+  if (facts === undefined || facts.isFile()) return;
+  const there = facts.isSymbolicLink() ? statUnlessCircle(path) : facts;
+  if (there?.isFile() === true) return;
+  const what = there === null ? 'a link that leads nowhere' : 'no regular file';
+  throw new XvdError('VALUE_INVALID', `the catalog ${path} is ${what}`, { fix: 'Bring back what it is to lead to, or set XVD_STATE to another folder.' });
+}
+
+function statUnlessCircle(path: string): Stats | null {
+  try {
+    return statSync(path);
+  } catch {
+    return null;
+  }
 }
 
 /** For the daemon: with data paths and hypervisors. */

@@ -1,4 +1,4 @@
-// One daemon per catalog, by a lock beside it: a socket in Linux's abstract namespace would be per network namespace, so it
+// One daemon per catalog, and per folder of sockets, by a lock in it: a socket in Linux's abstract namespace would be per network namespace, so it
 // is flock(2) on a file, which ends with the process that has it, however it ends.
 
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,16 +8,17 @@ import type { Syscalls } from '../host/syscalls.ts';
 
 const EAGAIN = 11;
 
-export async function lockDaemon(stateFolder: string, syscalls: Syscalls | null): Promise<AsyncDisposable> {
+export async function lockDaemon(folder: string, syscalls: Syscalls | null): Promise<AsyncDisposable> {
   if (syscalls === null) throw new XvdError('NOT_SUPPORTED', 'the daemon needs flock(2), and koffi has no binary for this machine');
-  const path = join(stateFolder, 'daemon.lock');
+  const path = join(folder, 'daemon.lock');
   const fd = openLock(path);
   const result = syscalls.lockExclusive(fd);
   if (result !== 0) {
     closeSync(fd);
-    if (result !== -EAGAIN) throw new XvdError('NOT_SUPPORTED', `${path} can't be locked (error ${-result})`, { fix: 'Put XVD_STATE on a local filesystem.' });
+    if (result !== -EAGAIN)
+      throw new XvdError('NOT_SUPPORTED', `${path} can't be locked (error ${-result})`, { fix: 'Put XVD_STATE and XVD_RUN on local filesystems.' });
     const pid = readFileSync(path, 'utf8').trim();
-    throw new XvdError('DAEMON_RUNNING', `a daemon${pid === '' ? '' : ` (process ${pid})`} serves the catalog of ${stateFolder} already`);
+    throw new XvdError('DAEMON_RUNNING', `a daemon${pid === '' ? '' : ` (process ${pid})`} uses ${folder} already`);
   }
   tellPid(path);
   return {

@@ -1,6 +1,6 @@
 // The daemon: one per catalog. Takes over what runs, keeps leases, serves the API, and ends without ending guests' I/O.
 
-import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -38,6 +38,9 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   makeFolder(settings.stateFolder);
   await using lock = await lockDaemon(settings.stateFolder, openSyscalls());
   void lock;
+  // Sockets and pipes are of one daemon too, whatever its catalog.
+  await using runLock = realpathSync(settings.runFolder) === realpathSync(settings.stateFolder) ? null : await lockDaemon(settings.runFolder, openSyscalls());
+  void runLock;
   await using system = await composeSystem(settings, log);
   const catalogId = await system.catalog.write((writer) => writer.catalogId());
   await keepHandsOff(settings.runFolder, programsOf(), log);
@@ -50,7 +53,15 @@ export async function serve(settings: Settings, { signal, ready }: ServeOptions)
   running.defer(async () => void (await stopCopies(system, daemonEnds())));
   const watch = watchCatalog(system.catalog, settings.stateFolder, ended.signal);
   for (const hypervisor of system.hypervisors) hypervisor.watchEnds((domain) => void endedDomain(system, domain, log), ended.signal);
-  const api = { system, unguarded: system.unguarded, expert: settings.expert, changed: watch.changed, ended: ended.signal, log };
+  const api = {
+    system,
+    unguarded: system.unguarded,
+    stateFolder: settings.stateFolder,
+    expert: settings.expert,
+    changed: watch.changed,
+    ended: ended.signal,
+    log,
+  };
   running.defer(await listenOnSocket(settings, makeApi({ ...api, token: null })));
   running.defer(await listenOnTcp(settings, (token) => makeApi({ ...api, token }), log));
   await listenForNbd(settings, system, log);

@@ -22,7 +22,7 @@ export interface Copying {
 const LOOK_MS = 250;
 
 export function copyingOf(settings: Settings): Copying {
-  const client = async (): Promise<Client> => (await import('../api/client.ts')).openClient(settings.runFolder);
+  const client = async (): Promise<Client> => (await import('../api/client.ts')).openClient(settings);
   const absolute = async (path: string): Promise<string> => (await import('node:path')).resolve(path);
   const copy = async (kind: 'import' | 'export', { disk, image, ...rest }: ImportOptions | ExportOptions, work: CopyWork = {}) => {
     const { call } = await client();

@@ -189,7 +189,7 @@ async function checkWithDaemon(settings: Settings, repair: boolean): Promise<Pro
 /** Loaded when it is first needed: HTTP costs a command more than the catalog does. */
 async function daemon(settings: Settings): Promise<Client> {
   const { openClient } = await import('../api/client.ts');
-  return openClient(settings.runFolder);
+  return openClient(settings);
 }
 
 function overDaemon(settings: Settings): Pick<Xvd, 'attach' | 'checkSharing' | 'detach' | 'startDomain' | 'stopDomain' | 'listDomains' | 'consoleOf'> {

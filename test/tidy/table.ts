@@ -54,7 +54,7 @@ export const layers: readonly Layer[] = [
     node: true,
     packages: ['zod (types)'],
   },
-  { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
+  { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app', 'api client'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
   {
     name: 'composition root',
     holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|recovery-system|daemon-lock|settings)\.ts$/,

@@ -1,0 +1,68 @@
+// What goes wrong around the catalog: folders that belong to another daemon, files that are none, devices that are not what they were.
+
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, renameSync, symlinkSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { builtXvd } from './built-xvd.ts';
+
+type Row = Record<string, unknown>;
+
+test('a daemon and a command of two catalogs with one XVD_RUN: neither takes what is the other one’s', async (t) => {
+  const one = builtXvd(t);
+  const two = builtXvd(t);
+  await one.format();
+  await one.json('create', '1M');
+  await two.format();
+  await two.json('create', '1M');
+  await one.serve();
+  Object.assign(two.environment, { XVD_RUN: one.environment['XVD_RUN'] });
+  await two.refused(6, 'DAEMON_RUNNING', 'serve');
+  assert.equal((await one.ask('GET', '/healthz')).status, 200, 'its socket is still its own');
+  // Disk 1 of the daemon's catalog is not disk 1 of this one.
+  const refused = await two.refused(8, 'DAEMON_NOT_RUNNING', 'attach', 'vd:1', 'xvda', 'web', '--driver', 'nbd');
+  assert.match(String(refused['message']), /another one is meant/);
+  assert.deepEqual(await one.json('vbds'), []);
+  assert.equal((await one.json('attach', 'vd:1', 'xvda', 'web', '--driver', 'nbd'))['changed'], true);
+});
+
+test('a catalog that is a folder, or a link that leads nowhere, is not an empty one', async (t) => {
+  const xvd = builtXvd(t);
+  const state = xvd.environment['XVD_STATE'] ?? '';
+  const catalog = join(state, 'catalog.sqlite');
+  await xvd.format();
+  await xvd.json('create', '1M');
+  const away = join(xvd.folder, 'volume');
+  const words = [['list'], ['create', '1M'], ['format', xvd.pool], ['check']];
+  renameSync(state, away);
+  mkdirSync(state);
+  symlinkSync(join(xvd.folder, 'elsewhere', 'catalog.sqlite'), catalog);
+  for (const each of words) await xvd.refused(2, 'VALUE_INVALID', ...each);
+  // The volume is there again.
+  renameSync(away, join(xvd.folder, 'elsewhere'));
+  assert.equal((await xvd.json<Row[]>('list')).length, 1);
+  renameSync(catalog, `${catalog}.link`);
+  symlinkSync('catalog.sqlite', catalog);
+  for (const each of words) await xvd.refused(2, 'VALUE_INVALID', ...each);
+  renameSync(catalog, `${catalog}.circle`);
+  mkdirSync(catalog);
+  for (const each of words) await xvd.refused(2, 'VALUE_INVALID', ...each);
+});
+
+test('a copy of a pool device, and one of another size, are refused by name', async (t) => {
+  const xvd = builtXvd(t);
+  await xvd.json('format', xvd.pool, '--extent-size', '1M');
+  await xvd.json('create', '1M');
+  const copy = join(xvd.folder, 'copy.img');
+  copyFileSync(xvd.pool, copy);
+  const twin = await xvd.refused(4, 'DEVICE_IDENTITY_MISMATCH', 'format', copy);
+  assert.match(String(twin['message']), new RegExp(`${copy}.*${xvd.pool}`));
+  assert.equal((await xvd.json('format', copy, '--force'))['changed'], true);
+  assert.equal((await xvd.json<Row[]>('devices')).length, 2);
+  truncateSync(xvd.pool, 310 * 2 ** 20);
+  const grown = await xvd.refused(4, 'DEVICE_IDENTITY_MISMATCH', 'format', xvd.pool, '--force');
+  assert.match(String(grown['message']), /314572800 bytes, and has 325058560/);
+  await xvd.refused(4, 'DEVICE_IDENTITY_MISMATCH', 'create', '297M');
+  truncateSync(xvd.pool, 300 * 2 ** 20);
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
+});
