@@ -21,7 +21,7 @@ import { openSyscalls } from '../../src/host/syscalls.ts';
 import { seeded } from '../crash/killing.ts';
 import { DISK_BYTES } from './session-input.ts';
 import type { Case, Draw } from './session-input.ts';
-import { checkHandshake, checkRequests } from './strict-client.ts';
+import { checkHandshake, checkRequests, PART_BYTES } from './strict-client.ts';
 import type { CutOff } from './strict-client.ts';
 
 const SEGMENT_BYTES = DISK_BYTES / 3;
@@ -135,7 +135,18 @@ function serve(rig: Rig, plan: VbdPlan, { streamFrom, negotiated, mode }: How, r
   };
   const served = { sizeBytes: DISK_BYTES, readOnly: plan.mode === 'r', minimumBytes: 1, contexts: negotiated.contexts.length > 0 };
   const { structured, contexts } = negotiated;
-  const session: Session = { socket, io: rig.io, ahead: null, streamFrom, page: rig.newPage(), served, structured, contexts };
+  const session: Session = {
+    socket,
+    io: rig.io,
+    ahead: null,
+    streamFrom,
+    gatherBytes: streamFrom === 1000 ? 2000 : 0,
+    partBytes: PART_BYTES,
+    page: rig.newPage(),
+    served,
+    structured,
+    contexts,
+  };
   if (mode === 'pulled') serveRequests(session, new Uint8Array(0));
   else push(feedRequests(session), rest, pieces, () => (congested = false));
   return Buffer.concat(replies);

@@ -9,6 +9,9 @@ import type { Request } from './wire/transmission.ts';
 
 export const SLOTS = 32;
 export const SLOT_BYTES = 256 * 1024;
+/** Long requests go to some of the slots only: the memory of the others is never all used, and 4 MiB are enough for any device. */
+const LONG_SLOTS = 16;
+const LONG_BYTES = 16 * 1024;
 /** Writes in flight: more gain nothing on the drives that were measured. */
 export const LANES = 8;
 /** Reads this soon after a write go beside the writes to come: changing over costs the wait for all that is in flight. */
@@ -52,6 +55,7 @@ export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, p
   const slotOfLane: number[] = [];
   const onLanes = (): number => (threads?.lanes ?? 0) - freeLanes.length;
   const inFlight = (): number => SLOTS - free.length;
+  const freeFor = (length: number): number => (length <= LONG_BYTES ? free.length - 1 : free.findLastIndex((slot) => slot < LONG_SLOTS));
   let sinceWrite = MIXED;
   const needsLane = (request: Request): boolean => request.type === CMD.WRITE || onLanes() > 0 || (threads !== null && sinceWrite < MIXED);
   const finish = (slot: number, result: number, finished: (one: Finished) => void): void => {
@@ -66,11 +70,12 @@ export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, p
   return {
     inFlight,
     mustWait(request) {
-      if (inFlight() === SLOTS) return true;
+      if (freeFor(request.length) < 0) return true;
       return needsLane(request) && (freeLanes.length === 0 || inFlight() > onLanes());
     },
     begin(request, input, payloadAt) {
-      const slot = free.at(-1);
+      const index = freeFor(request.length);
+      const slot = free[index];
       if (slot === undefined || request.length > SLOT_BYTES || (request.flags & CMD_FLAG.FUA) !== 0) return false;
       const place = placeOf(request.offset, request.length);
       if (place === null) return false;
@@ -85,7 +90,7 @@ export function makeDirectQueue(reads: ReadQueue, threads: ThreadQueue | null, p
         freeLanes.pop();
         slotOfLane[lane] = slot;
       } else if (reads.begin(slot, place.fd, place.offset, request.length) !== 0) return false;
-      free.pop();
+      free.splice(index, 1);
       input.copy(cookies, 8 * slot, request.cookieAt, request.cookieAt + 8);
       slots[slot] = { request: { ...request, cookieAt: 8 * slot }, segment: place.segment, beganMs: performance.now() };
       return true;

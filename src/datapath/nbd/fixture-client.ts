@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import type { GuestEnd } from '../contract.ts';
-import { CHUNK, CMD, IHAVEOPT, OPT, REP, REQUEST_MAGIC } from './wire/constants.ts';
+import { CHUNK, CHUNK_DONE, CMD, IHAVEOPT, OPT, REP, REQUEST_MAGIC } from './wire/constants.ts';
 
 export type RawClient = {
   send(data: Uint8Array): void;
@@ -16,7 +16,7 @@ export type RawClient = {
 export async function connectRaw(path: string): Promise<RawClient> {
   const socket: Socket = connect(path);
   await once(socket, 'connect');
-  let held: Buffer = Buffer.alloc(0);
+  let held: Buffer[] = [];
   let over = false;
   let wake = Promise.withResolvers<void>();
   const stir = (): void => {
@@ -24,7 +24,7 @@ export async function connectRaw(path: string): Promise<RawClient> {
     wake = Promise.withResolvers<void>();
   };
   socket.on('data', (data: Buffer) => {
-    held = Buffer.concat([held, data]);
+    held.push(data);
     stir();
   });
   socket.on('error', () => {});
@@ -35,17 +35,17 @@ export async function connectRaw(path: string): Promise<RawClient> {
   return {
     send: (data) => void socket.write(data),
     async take(length) {
-      while (held.length < length) {
+      while (held.reduce((sum, part) => sum + part.length, 0) < length) {
         if (over) throw new Error('the connection ended');
         await wake.promise;
       }
-      const taken = held.subarray(0, length);
-      held = held.subarray(length);
-      return taken;
+      const all = Buffer.concat(held);
+      held = [all.subarray(length)];
+      return all.subarray(0, length);
     },
     async rest() {
       while (!over) await wake.promise;
-      return held;
+      return Buffer.concat(held);
     },
     end: () => socket.destroy(),
   };
@@ -96,11 +96,15 @@ export async function handshakeRaw(client: RawClient, name: string): Promise<voi
 
 /** The data of a read, nothing for the rest; rejects with the error of the protocol. */
 export async function answerOf(client: RawClient): Promise<Uint8Array> {
-  const head = await client.take(20);
-  const data = await client.take(head.readUInt32BE(16));
-  const type = head.readUInt16BE(6);
-  if (type === CHUNK.ERROR) throw Object.assign(new Error(`NBD error ${data.readUInt32BE(0)}`), { number: data.readUInt32BE(0) });
-  return Uint8Array.from(type === CHUNK.OFFSET_DATA ? data.subarray(8) : []);
+  const parts: Buffer[] = [];
+  for (;;) {
+    const head = await client.take(20);
+    const data = await client.take(head.readUInt32BE(16));
+    const type = head.readUInt16BE(6);
+    if (type === CHUNK.ERROR) throw Object.assign(new Error(`NBD error ${data.readUInt32BE(0)}`), { number: data.readUInt32BE(0) });
+    if (type === CHUNK.OFFSET_DATA) parts.push(data.subarray(8));
+    if ((head.readUInt16BE(4) & CHUNK_DONE) !== 0) return Uint8Array.from(Buffer.concat(parts));
+  }
 }
 
 export async function connectGuest(path: string, name: string): Promise<GuestEnd> {

@@ -20,7 +20,7 @@ import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
 import { makeSpares } from './spare-processes.ts';
 import type { Spares } from './spare-processes.ts';
-import { descriptorOf } from './start-process.ts';
+import { descriptorOf, ENVIRONMENT, NODE_OPTIONS } from './start-process.ts';
 import { listenTls } from './tls-listener.ts';
 import type { TlsListener, TlsOptions } from './tls-listener.ts';
 import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
@@ -229,10 +229,10 @@ async function admit(options: Starting, vbd: Accepting, body: (admitted: Admitte
 }
 
 function startProcess(options: Starting, stdio: (Socket | number)[], folder: VbdFolder, begin: (child: ChildProcess) => void): void {
-  const child = spawn(options.nodePath, ['--disable-warning=ExperimentalWarning', options.connectionProgram, folder.path], {
+  const child = spawn(options.nodePath, [...NODE_OPTIONS, options.connectionProgram, folder.path], {
     stdio,
     detached: true,
-    env: {},
+    env: ENVIRONMENT,
     cwd: '/',
   });
   child.once('error', (error) => options.log('nbd.connection-failed', { vbd: folder.path, reason: error.message }));

@@ -22,6 +22,7 @@ import { FLAG } from './wire/constants.ts';
 import type { Export, Negotiated } from './wire/handshake.ts';
 
 const STREAM_FROM_BYTES = 64 * 1024;
+const PART_BYTES = 256 * 1024;
 /** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
 const PR_SET_IO_FLUSHER = 57;
 
@@ -52,11 +53,16 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       const reads = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
       const ahead = reads === null ? null : makeDirectQueue(reads, syscalls?.openThreadQueue(LANES) ?? null, (offset, length) => io.placeOf(offset, length));
-      // Direct I/O is best done in one piece, and a limited rate counts pieces as requests.
-      const streamFrom = direct === null && plan.rate === undefined ? STREAM_FROM_BYTES : Infinity;
-      return { socket, io, ahead, streamFrom, page, served, structured, contexts };
+      return { socket, io, ahead, ...partsOf(direct !== null, plan.rate !== undefined), page, served, structured, contexts };
     },
   };
+}
+
+/** Direct I/O is best done in large pieces, and a limited rate counts pieces as requests. */
+function partsOf(direct: boolean, limited: boolean): Pick<Session, 'streamFrom' | 'gatherBytes' | 'partBytes'> {
+  if (limited) return { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
+  if (direct) return { streamFrom: STAGING_BYTES, gatherBytes: STAGING_BYTES, partBytes: STAGING_BYTES };
+  return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
 }
 
 /** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */

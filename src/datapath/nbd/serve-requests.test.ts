@@ -9,7 +9,7 @@ import { serveRequests } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
-import { CMD } from './wire/constants.ts';
+import { CHUNK, CMD, CMD_FLAG } from './wire/constants.ts';
 
 const SIZE = 64 * 1024;
 
@@ -51,7 +51,10 @@ function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom:
   const { socket, sent } = feed(input, sizes);
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
-  serveRequests({ socket, io: ioOn(disk), ahead: null, streamFrom, page, served, structured: false, contexts: [] }, new Uint8Array(0));
+  serveRequests(
+    { socket, io: ioOn(disk), ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, served, structured: false, contexts: [] },
+    new Uint8Array(0),
+  );
   return sent();
 }
 
@@ -133,7 +136,10 @@ test('a long write that fails half-way is read to its end and answered once; wha
   const { socket, sent } = feed(input, fc.sample(fc.constant(5000), 1000)[Symbol.iterator]());
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
-  serveRequests({ socket, io, ahead: null, streamFrom: 1000, page, served, structured: false, contexts: [] }, new Uint8Array(0));
+  serveRequests(
+    { socket, io, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, served, structured: false, contexts: [] },
+    new Uint8Array(0),
+  );
   const answers = sent();
   assert.deepEqual([answers.readUInt32BE(4), answers.readUInt32BE(16 + 4), answers.readUInt32BE(32 + 4)], [5, 28, 0]);
   assert.deepEqual(
@@ -141,4 +147,71 @@ test('a long write that fails half-way is read to its end and answered once; wha
     Array.from({ length: 16 }, () => 7),
     'what was written before the failure is there',
   );
+});
+
+test('a long read is answered in parts, unless the client wants one piece; an error in the middle is told behind them', () => {
+  const disk = Buffer.from(Array.from({ length: SIZE }, (_, index) => index % 251));
+  const io = ioOn(disk);
+  const failing: VbdIo = { ...io, read: (offset, ...rest) => (offset < 8192 ? io.read(offset, ...rest) : assert.fail('a bad sector')) };
+  const answersOf = (on: VbdIo, flags: number): { type: number; done: number; body: Buffer }[] => {
+    const input = Buffer.concat([requestBytes({ type: CMD.READ, flags, length: 10_000 }), requestBytes({ type: CMD.DISC })]);
+    const { socket, sent } = feed(input, [].values());
+    const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+    const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
+    serveRequests(
+      { socket, io: on, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, served, structured: true, contexts: [] },
+      new Uint8Array(0),
+    );
+    const chunks = [];
+    for (let rest = sent(); rest.length > 0;) {
+      const length = rest.readUInt32BE(16);
+      chunks.push({ type: rest.readUInt16BE(6), done: rest.readUInt16BE(4), body: rest.subarray(20, 20 + length) });
+      rest = rest.subarray(20 + length);
+    }
+    return chunks;
+  };
+  const parts = answersOf(io, 0);
+  assert.deepEqual(
+    parts.map(({ done, body }) => [done, Number(body.readBigUInt64BE(0)), body.length - 8]),
+    [
+      [0, 0, 4096],
+      [0, 4096, 4096],
+      [1, 8192, 1808],
+    ],
+  );
+  assert.ok(Buffer.concat(parts.map(({ body }) => body.subarray(8))).equals(disk.subarray(0, 10_000)));
+  assert.equal(answersOf(io, CMD_FLAG.DF).length, 1);
+  assert.deepEqual(
+    answersOf(failing, 0).map(({ type, done }) => [type, done]),
+    [
+      [CHUNK.OFFSET_DATA, 0],
+      [CHUNK.OFFSET_DATA, 0],
+      [CHUNK.ERROR, 1],
+    ],
+  );
+});
+
+test('a write that is gathered is written in parts of that size, its end in what is left', () => {
+  const written: [number, number][] = [];
+  const disk = Buffer.alloc(SIZE);
+  const io: VbdIo = {
+    ...ioOn(disk),
+    write(offset, buffer, at, length) {
+      written.push([offset, length]);
+      buffer.copy(disk, offset, at, at + length);
+    },
+  };
+  const data = Buffer.from(Array.from({ length: 30_208 }, (_, index) => index % 241));
+  const { socket } = feed(
+    Buffer.concat([requestBytes({ type: CMD.WRITE, offset: 512, length: data.length }), data, requestBytes({ type: CMD.DISC })]),
+    [5000, 700, 9000].values(),
+  );
+  const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 512, contexts: false };
+  serveRequests(
+    { socket, io, ahead: null, streamFrom: 4096, gatherBytes: 8192, partBytes: 4096, page, served, structured: false, contexts: [] },
+    new Uint8Array(0),
+  );
+  assert.ok(disk.subarray(512, 512 + data.length).equals(data));
+  assert.ok(written.slice(0, -1).every(([offset, length]) => length >= 8192 && (offset + length) % 4096 === 0));
 });

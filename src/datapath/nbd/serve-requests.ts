@@ -16,6 +16,8 @@ import type { Request, Served } from './wire/transmission.ts';
 
 const INPUT_BYTES = 512 * 1024;
 const OUTPUT_BYTES = 512 * 1024;
+/** A buffer that had to grow past this goes back at once: what one large request needed is not held for the next. */
+const KEPT_BYTES = 1280 * 1024;
 /** Answers leave at that size: the client works on them while we go on, and they are still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
 const SEND_BYTES = 32 * 1024;
 const HEADROOM = 64;
@@ -30,6 +32,8 @@ export type Session = {
   readonly io: VbdIo;
   /** null = requests are waited for, one by one. */ readonly ahead: DirectQueue | null;
   /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
+  /** Such a write is written in parts of so many bytes, or (0) as they come. */ readonly gatherBytes: number;
+  /** Answers with more data than this leave in parts of it where the client takes parts; a multiple of every block's size. */ readonly partBytes: number;
   readonly page: SharedPage;
   readonly served: Served;
   readonly structured: boolean;
@@ -176,12 +180,16 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
 /** A long write, of which a part is there. */
 function stream(loop: Loop, request: Request): 'served' | 'leave' {
   // What was answered before it must not wait for its end.
+  while (loop.ahead !== null && loop.ahead.inFlight() > 0) loop.ahead.collect((one) => answerFinished(loop, one));
   send(loop);
   loop.input.copy(loop.cookie, 0, request.cookieAt, request.cookieAt + 8);
   const answered = { ...request, cookieAt: 0 };
   const refusal = refusalOf(request, loop.served);
   const began = performance.now();
-  const outcome = streamWrite(loop.socket, loop.io, loop.input, loop.at + REQUEST_BYTES, loop.end, { ...request, wanted: refusal === 0 });
+  const gathered = REQUEST_BYTES + loop.gatherBytes + LONG_REST_BYTES;
+  if (loop.input.length < gathered) compact(loop, gathered);
+  const write = { ...request, wanted: refusal === 0, gatherBytes: loop.gatherBytes };
+  const outcome = streamWrite(loop.socket, loop.io, loop.input, loop.at + REQUEST_BYTES, loop.end, write);
   if (outcome === null) return 'leave';
   loop.at = outcome.at;
   loop.end = outcome.end;
@@ -221,10 +229,17 @@ function compact(loop: Loop, wanted: number): void {
   loop.end -= loop.at;
   loop.expected = Math.max(0, loop.expected - loop.at);
   loop.at = 0;
-  if (wanted > loop.input.length) loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], wanted);
-  // A large request is over: its memory goes back.
-  else if (loop.input.length > INPUT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES)
-    loop.input = Buffer.concat([loop.input.subarray(0, loop.end)], INPUT_BYTES);
+  if (wanted > loop.input.length) loop.input = replaced(loop.input, wanted, loop.end);
+  // A large request is over.
+  else if (loop.input.length > KEPT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES) loop.input = replaced(loop.input, INPUT_BYTES, loop.end);
+}
+
+/** A buffer of another size with the first `kept` bytes. The old one's memory goes back now, and not when V8 next looks. */
+function replaced(old: Buffer, bytes: number, kept: number): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(bytes);
+  old.copy(buffer, 0, 0, kept);
+  (old.buffer as ArrayBuffer).transfer(0);
+  return buffer;
 }
 
 /** Begins every read that waits in the input, also what has come in since. */
@@ -304,20 +319,34 @@ function written({ io, page }: Loop, { flags, length }: Request): void {
 }
 
 function readWaiting(loop: Loop, request: Request, cookies: Buffer): void {
-  const { offset, length } = request;
+  const { length, offset, flags } = request;
+  // An error in the middle can be told in parts only.
+  const most = loop.structured && (flags & CMD_FLAG.DF) === 0 ? loop.partBytes : length;
+  if (length <= most) readPart(loop, request, cookies, true);
+  else
+    for (let done = 0; done < length; done += most) {
+      const part = { ...request, offset: offset + done, length: Math.min(most, length - done) };
+      readPart(loop, part, cookies, done + most >= length);
+    }
+  counted(loop, request);
+}
+
+function readPart(loop: Loop, part: Request, cookies: Buffer, last: boolean): void {
+  const { offset, length } = part;
   room(loop, length + HEADROOM);
-  const at = putReadHead(loop, request, cookies);
+  const at = putReadHead(loop, part, cookies, last);
   const began = performance.now();
   loop.io.read(offset, loop.output, at, length);
   loop.coldness.took(performance.now() - began, length);
   loop.filled = at + length;
-  counted(loop, request);
   if (loop.coldness.cold() || loop.filled >= SEND_BYTES) send(loop);
 }
 
 /** What stands before the data of a read; it counts only when the data is there, too. */
-function putReadHead(loop: Loop, request: Request, cookies: Buffer): number {
-  return loop.structured ? putDataChunk(loop.output, loop.filled, cookies, request) : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
+function putReadHead(loop: Loop, request: Request, cookies: Buffer, last = true): number {
+  return loop.structured
+    ? putDataChunk(loop.output, loop.filled, cookies, request, last)
+    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
 }
 
 function counted({ page }: Loop, { length }: Request): void {
@@ -351,11 +380,11 @@ function errorNumber(error: unknown): number {
   return typeof code === 'string' ? (numbers[code] ?? NBD_ERROR.EIO) : NBD_ERROR.EIO;
 }
 
-/** Room for that many bytes of answer: by sending what is there, or (one large read) by a larger buffer, kept for this answer only. */
+/** Room for that many bytes of answer: by sending what is there, or (one large read) by a larger buffer. */
 function room(loop: Loop, length: number): void {
   if (loop.output.length - loop.filled >= length) return;
   send(loop);
-  if (loop.output.length < length) loop.output = Buffer.allocUnsafeSlow(length);
+  if (loop.output.length < length) loop.output = replaced(loop.output, length, 0);
 }
 
 function send(loop: Loop): void {
@@ -365,5 +394,5 @@ function send(loop: Loop): void {
     throw new ClientGone('the client is gone', { cause: error });
   }
   loop.filled = 0;
-  if (loop.output.length > OUTPUT_BYTES) loop.output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+  if (loop.output.length > KEPT_BYTES) loop.output = replaced(loop.output, OUTPUT_BYTES, 0);
 }

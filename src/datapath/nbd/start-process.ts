@@ -7,6 +7,10 @@ import { closeSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { CONTROL_FD } from './spare-descriptors.ts';
 
+/** Memory goes back when it is not used any more: a young generation of V8 that does not grow, one heap of the C library, which would else keep what large requests had. */
+export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' };
+
 export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
 
 /** `client`: its socket, where it is known already. */
@@ -15,7 +19,7 @@ export function startUntold(nodePath: string, args: readonly string[], client: S
   const nothing = openSync('/dev/null', 'r+');
   const places = Array.from({ length: CONTROL_FD }, (_, place) => (place === 0 && client !== null ? client : nothing));
   try {
-    const child = spawn(nodePath, ['--disable-warning=ExperimentalWarning', ...args], { stdio: [...places, 'pipe'], detached: true, env: {}, cwd: '/' });
+    const child = spawn(nodePath, [...NODE_OPTIONS, ...args], { stdio: [...places, 'pipe'], detached: true, env: ENVIRONMENT, cwd: '/' });
     const control = child.stdio[CONTROL_FD] as Socket;
     control.on('error', () => undefined);
     child.unref();

@@ -13,6 +13,8 @@ export type LongWrite = {
   readonly length: number;
   /** false: it is refused already, and only has to be read. */
   readonly wanted: boolean;
+  /** So much is waited for before it is written; 0 = whatever came. */
+  readonly gatherBytes: number;
 };
 
 export type Outcome = {
@@ -24,7 +26,14 @@ export type Outcome = {
 };
 
 /** The payload begins at input[at]; null when the client left before its end. */
-export function streamWrite(socket: Socket, io: VbdIo, input: Buffer, at: number, end: number, { offset, length, wanted }: LongWrite): Outcome | null {
+export function streamWrite(
+  socket: Socket,
+  io: VbdIo,
+  input: Buffer,
+  at: number,
+  end: number,
+  { offset, length, wanted, gatherBytes }: LongWrite,
+): Outcome | null {
   let error: Error | null = null;
   let failed = !wanted;
   for (let done = 0; ;) {
@@ -32,16 +41,16 @@ export function streamWrite(socket: Socket, io: VbdIo, input: Buffer, at: number
     const last = done + here === length;
     // Whole blocks, but for the end: a block written in two parts is read by the filesystem in between.
     const part = last ? here : here - ((offset + done + here) % BLOCK_BYTES);
-    if (part > 0 && !failed) {
+    if (part > 0 && (part >= gatherBytes || last)) {
       try {
-        io.write(offset + done, input, at, part);
+        if (!failed) io.write(offset + done, input, at, part);
       } catch (reason) {
         failed = true;
         error = reason instanceof Error ? reason : new Error(String(reason));
       }
+      done += part;
+      at += part;
     }
-    done += Math.max(0, part);
-    at += Math.max(0, part);
     if (done === length) return { at, end, error };
     if (at > 0) input.copyWithin(0, at, end);
     end -= at;

@@ -42,7 +42,7 @@ export type VbdIoOptions = {
   readonly staging: Staging | null;
 };
 
-const ZEROES = Buffer.alloc(1024 * 1024);
+const ZEROES_BYTES = 1024 * 1024;
 
 export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
   const map = makeMap(plan.segments);
@@ -110,6 +110,8 @@ type ZeroPiece = (fd: number, isFile: boolean, zeroes: Zeroes) => boolean;
 
 /** By the filesystem or the drive where it can, else by writing zeros; false where only that is left and not wanted. */
 function zeroing(syscalls: Syscalls | null, writeAll: DeviceIo['writeAll'], staging: Staging | null): ZeroPiece {
+  // Most connections never need it, and it is a megabyte.
+  let zeroes: Buffer | null = null;
   return (fd, isFile, { deviceOffset, length, mayPunch, fastOnly }) => {
     const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
@@ -117,10 +119,11 @@ function zeroing(syscalls: Syscalls | null, writeAll: DeviceIo['writeAll'], stag
     if (fastOnly && !isFile) return false;
     if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
     if (fastOnly) return false;
-    for (let done = 0; done < length; done += ZEROES.length) {
-      const part = Math.min(ZEROES.length, length - done);
-      if (staging === null) writeAll(fd, ZEROES, 0, part, deviceOffset + done);
-      else staging.write(fd, ZEROES, 0, part, deviceOffset + done);
+    zeroes ??= Buffer.alloc(ZEROES_BYTES);
+    for (let done = 0; done < length; done += zeroes.length) {
+      const part = Math.min(zeroes.length, length - done);
+      if (staging === null) writeAll(fd, zeroes, 0, part, deviceOffset + done);
+      else staging.write(fd, zeroes, 0, part, deviceOffset + done);
     }
     return true;
   };

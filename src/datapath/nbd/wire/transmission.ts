@@ -88,9 +88,9 @@ function putChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, t
   return at + STRUCTURED_HEADER_BYTES;
 }
 
-/** All data of a read in one last chunk; the data itself follows. */
-export function putDataChunk(output: Buffer, at: number, input: Buffer, request: Request): number {
-  const next = putChunk(output, at, input, request.cookieAt, CHUNK.OFFSET_DATA, 8 + request.length);
+/** Data of a read, or of a part of it; the data itself follows. `last`: it ends the answer. */
+export function putDataChunk(output: Buffer, at: number, input: Buffer, request: Request, last: boolean): number {
+  const next = putChunk(output, at, input, request.cookieAt, CHUNK.OFFSET_DATA, 8 + request.length, last ? CHUNK_DONE : 0);
   output.writeUInt32BE(Math.floor(request.offset / 0x1_0000_0000), next);
   output.writeUInt32BE(request.offset % 0x1_0000_0000, next + 4);
   return next + 8;
