@@ -21,6 +21,7 @@ import type { Programs } from '../host/programs.ts';
 import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
 import { guardCatalog } from './label-guard.ts';
+import { onSameFile } from './same-file.ts';
 
 export type Folders = {
   readonly stateFolder: string;
@@ -85,7 +86,10 @@ export type ComposedSystem = System &
 
 export async function composeSystem(folders: Folders, log: Log): Promise<ComposedSystem> {
   // Its threads also do what must not wait for wiping, such as a fence.
-  const base = await composeCatalogSystem({ ...folders, idleWipes: false });
+  const composed = await composeCatalogSystem({ ...folders, idleWipes: false });
+  const catalogFile = join(folders.stateFolder, 'catalog.sqlite');
+  const unguarded = { ...composed.unguarded, catalog: onSameFile(composed.unguarded.catalog, catalogFile) };
+  const base = { ...composed, catalog: onSameFile(composed.catalog, catalogFile), unguarded };
   const { runFolder } = folders;
   const programs = programsOf();
   const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openXen }, { openSyscalls }, { openQemuImages }] =

@@ -1,7 +1,7 @@
 // What goes wrong around the catalog: folders that belong to another daemon, files that are none, devices that are not what they were.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, renameSync, symlinkSync, truncateSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { builtXvd } from './built-xvd.ts';
@@ -24,6 +24,22 @@ test('a daemon and a command of two catalogs with one XVD_RUN: neither takes wha
   assert.match(String(refused['message']), /another one is meant/);
   assert.deepEqual(await one.json('vbds'), []);
   assert.equal((await one.json('attach', 'vd:1', 'xvda', 'web', '--driver', 'nbd'))['changed'], true);
+});
+
+test('a catalog that is removed under the daemon: nothing is taken down that nobody would read; it comes back from the devices', async (t) => {
+  const xvd = builtXvd(t);
+  const state = xvd.environment['XVD_STATE'] ?? '';
+  await xvd.json('format', xvd.pool, '--extent-size', '1M');
+  await xvd.json('create', '1M', '--name', 'a');
+  await xvd.serve();
+  const make = (name: string) => xvd.ask('POST', '/api/v1/disks', { body: { sizeBytes: 4096, name } });
+  assert.equal((await make('b')).status, 200);
+  for (const name of readdirSync(state).filter((each) => each.startsWith('catalog.sqlite'))) rmSync(join(state, name));
+  const refused = await make('c');
+  assert.deepEqual([refused.status, (refused.body as Row)['code']], [500, 'CATALOG_DAMAGED']);
+  await xvd.stopDaemon();
+  await xvd.json('recover', '--from-devices', '--device', xvd.pool);
+  assert.ok((await xvd.json<Row[]>('list')).some(({ name }) => name === 'a'));
 });
 
 test('a catalog that is a folder, or a link that leads nowhere, is not an empty one', async (t) => {

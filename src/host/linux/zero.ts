@@ -1,5 +1,5 @@
-// Makes ranges read as zeros for certain, durably. Never a bare discard. On block devices markers are written first and their
-// places are read back from the device last: a device that only claims to have written zeros is found out, and written in full.
+// Makes ranges read as zeros for certain, durably. Never a bare discard. Markers are written first, and their places are read
+// back from the device last: a device that only claims to have written zeros is found out, and written in full.
 
 import { constants } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -73,22 +73,32 @@ function* steps(ranges: readonly ByteRange[], size: number): Generator<ByteRange
 async function zeroStep(device: PlanDevice, opened: OpenDevice, step: ByteRange): Promise<void> {
   const { fd } = opened.handle;
   const places = samples(step);
-  if (device.kind === 'file') {
-    const done =
-      (await fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, step.offsetBytes, step.lengthBytes)) ||
-      (await fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, step.offsetBytes, step.lengthBytes));
-    if (done && (await readsAsZeros(device, opened, places))) return;
-  } else {
-    for (const place of places) await writeFully(opened.handle, marker(place.lengthBytes), place.offsetBytes);
-    await opened.handle.datasync();
-    const done = await zeroOutBlocks(fd, step.offsetBytes, step.lengthBytes);
+  if (await writeMarkers(opened, places)) {
+    const done = device.kind === 'file' ? await zeroFile(fd, step) : await zeroOutBlocks(fd, step.offsetBytes, step.lengthBytes);
     if (done) await opened.handle.datasync();
     if (done && (await readsAsZeros(device, opened, places))) return;
-  }
+  } else if ((await zeroFile(fd, step)) && (await readsAsZeros(device, opened, places))) return;
   await writeZeros(opened, step);
   await opened.handle.datasync();
   if (!(await readsAsZeros(device, opened, places)))
     throw new XvdError('DEVICE_FAILED', `${device.path} does not keep the zeros that were written at byte ${step.offsetBytes}`);
+}
+
+const zeroFile = async (fd: number, { offsetBytes, lengthBytes }: ByteRange): Promise<boolean> =>
+  (await fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes)) ||
+  (await fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes));
+
+/** false: the filesystem has no room for them, so they would lie in holes, and a file's holes can still be made. */
+async function writeMarkers({ handle, number }: OpenDevice, places: readonly ByteRange[]): Promise<boolean> {
+  try {
+    for (const place of places) await writeFully(handle, marker(place.lengthBytes), place.offsetBytes);
+    await handle.datasync();
+    return true;
+  } catch (error) {
+    const full = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    if (full && number === null) return false;
+    throw error;
+  }
 }
 
 async function writeZeros({ handle }: OpenDevice, { offsetBytes, lengthBytes }: ByteRange): Promise<void> {
