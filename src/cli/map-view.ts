@@ -46,8 +46,13 @@ const idOf = (uname: string): number => Number(uname.slice('vd:'.length));
 function drawDevice(device: DeviceMapInfo, owners: Owners, { width, colours }: MapViewOptions): string {
   const cells = Math.min(device.extents, width * MAX_ROWS);
   const perCell = device.extents / cells;
-  const head = `${device.device}  pool ${device.pool}  ${formatSize(device.extents * device.extentBytes)}  ${perCell === 1 ? 'a cell is one extent of' : 'a cell is about'} ${formatSize(Math.round(perCell * device.extentBytes))}`;
-  const lines = [fit(head, width)];
+  const scale = `${perCell === 1 ? 'a cell is one extent of' : 'a cell is about'} ${formatSize(Math.round(perCell * device.extentBytes))}`;
+  const head = [device.device, `pool ${device.pool}`, formatSize(device.extents * device.extentBytes), scale];
+  const lines = inLines(
+    head.map((part) => ({ text: fit(part, width), length: Math.min(part.length, width) })),
+    '  ',
+    width,
+  );
   let index = 0;
   for (let start = 0; start < cells; start += width) {
     let line = '';
@@ -113,20 +118,27 @@ function drawLegend(devices: readonly DeviceMapInfo[], owners: Owners, { width, 
   return wrap([...shown, ...more, ...kinds, ...unused], width);
 }
 
-/** Items side by side, as many as fit; lengths are counted without colours. */
+/** Items side by side, as many as fit. */
 function wrap(items: readonly Look[], width: number): string {
+  const parts = items.map(({ mark, says }) => {
+    const said = fit(says, width - 2);
+    return { text: `${mark} ${said}`, length: 2 + said.length };
+  });
+  return `${inLines(parts, '   ', width).join('\n')}\n`;
+}
+
+/** `length` of each part is without its colours. */
+function inLines(parts: readonly { readonly text: string; readonly length: number }[], gap: string, width: number): string[] {
   const lines: string[] = [];
-  let line = '';
-  let used = 0;
-  for (const { mark, says } of items) {
-    const length = 2 + says.length;
-    if (used > 0 && used + 3 + length > width) {
-      lines.push(line);
-      [line, used] = ['', 0];
+  let used = Infinity;
+  for (const { text, length } of parts) {
+    if (used + gap.length + length > width) {
+      lines.push(text);
+      used = length;
+    } else {
+      lines.push(`${lines.pop() ?? ''}${gap}${text}`);
+      used += gap.length + length;
     }
-    line += `${used > 0 ? '   ' : ''}${mark} ${says}`;
-    used += (used > 0 ? 3 : 0) + length;
   }
-  if (used > 0) lines.push(line);
-  return `${lines.join('\n')}\n`;
+  return lines;
 }
