@@ -11,6 +11,7 @@ import { requireName } from '../core/name.ts';
 import { formatSize } from '../core/size.ts';
 import type { PlanDevice, PoolDevice } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
+import type { CatalogReader } from '../catalog/catalog.ts';
 import { claimDevice } from './claim-device.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
@@ -32,10 +33,10 @@ export async function formatDevice(system: CatalogSystem, options: FormatOptions
   await using claim = await claimDevice(system, facts);
   void claim;
   // Also makes the catalog: its identity goes on the labels.
-  const { catalogId, devices, vbds } = await change(system, 'format', async ({ writer }) => ({
+  const { catalogId, devices, known } = await change(system, 'format', async ({ writer }) => ({
     catalogId: await writer.catalogId(),
     devices: await writer.devices(),
-    vbds: await writer.vbds(),
+    known: await knownOf(writer),
   }));
   const there = await findInPool(system, facts, devices, catalogId);
   if (there !== null) return { ...(await infoOf(system, there)), changed: false, warnings: [] };
@@ -48,8 +49,7 @@ export async function formatDevice(system: CatalogSystem, options: FormatOptions
   if (options.wipe === true)
     await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
   if (device.labelled) await writeLabels(system, device, facts, catalogId);
-  const known: Known = { devices: new Set(devices.map(({ id }) => id)), generations: new Set(vbds.map(({ generation }) => generation)) };
-  const added = await change(system, 'format', (tx) => add(tx, device, options.wipe === true, known));
+  const added = await addCompared(system, { facts, device, wiped: options.wipe === true }, known);
   const warnings = device.overcommitted ? [`${device.path} is not allocated in full: its filesystem can run out of space under the disks`] : [];
   return { ...(await infoOf(system, added)), changed: true, warnings };
 }
@@ -105,12 +105,30 @@ async function writeLabels(system: CatalogSystem, device: NewDevice, facts: Devi
 /** What was in the catalog when the device was compared with it. */
 type Known = { readonly devices: ReadonlySet<number>; readonly generations: ReadonlySet<number> };
 
-async function add(tx: Change, device: NewDevice, wiped: boolean, known: Known): Promise<PoolDevice> {
-  // Devices and VBDs that came while the labels were written were not compared with this device.
-  const other = (await tx.writer.devices()).find(({ id }) => !known.devices.has(id));
-  const vbd = (await tx.writer.vbds()).find(({ generation, source }) => source.kind === 'phy' && !known.generations.has(generation));
-  const name = other?.path ?? (vbd === undefined ? undefined : `${vbd.target} of domain ${vbd.domain}`);
-  if (name !== undefined) throw new XvdError('DEVICE_BUSY', `${name} was added while ${device.path} was being formatted`, { fix: 'Run format again.' });
+const knownOf = async (reader: CatalogReader): Promise<Known> => ({
+  devices: new Set((await reader.devices()).map(({ id }) => id)),
+  generations: new Set((await reader.vbds()).map(({ generation }) => generation)),
+});
+
+type Compared = { readonly facts: DeviceFacts; readonly device: NewDevice; readonly wiped: boolean };
+
+/** Devices and VBDs that came while the labels were written are compared with this one, too, until none has come since. */
+async function addCompared(system: CatalogSystem, compared: Compared, first: Known): Promise<PoolDevice> {
+  let known = first;
+  for (let round = 0; round < limits.formatCompares; round += 1) {
+    const added = await change(system, 'format', async (tx) => {
+      const here = await knownOf(tx.writer);
+      const isNew = !here.devices.isSubsetOf(known.devices) || !here.generations.isSubsetOf(known.generations);
+      known = here;
+      return isNew ? null : add(tx, compared);
+    });
+    if (added !== null) return added;
+    await refuseOverlap(system, compared.facts, await system.catalog.read((reader) => reader.devices()), 'pool');
+  }
+  throw new XvdError('DEVICE_BUSY', `devices and VBDs are added all the while that ${compared.facts.path} is being formatted`, { fix: 'Run format again.' });
+}
+
+async function add(tx: Change, { device, wiped }: Compared): Promise<PoolDevice> {
   const added = await tx.writer.addDevice(device);
   if (wiped) {
     const all = { deviceId: added.id, firstExtent: extents(0), count: added.extentCount };

@@ -49,6 +49,8 @@ export const limits = {
   catalogLockMs: 5_000,
   /** How long a command waits for another that formats or attaches the same sectors. */
   claimMs: 5_000,
+  /** How often a format looks at what others have formatted or attached meanwhile: each time, somebody else was done. */
+  formatCompares: 64,
   /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
   fenceMs: 10_000,
   programMs: 30_000,

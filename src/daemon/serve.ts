@@ -112,9 +112,14 @@ function listenerOf(api: Api): (incoming: IncomingMessage, outgoing: ServerRespo
   return (incoming, outgoing) => void listener(incoming, outgoing);
 }
 
-/** The lock says that no daemon serves this catalog, so a socket that lies there is left over. */
+/** sun_path of Linux has 108 bytes with its end. */
+const SOCKET_PATH_BYTES = 107;
+
+/** The locks say that no daemon serves here, so a socket that lies there is left over. */
 async function listenOnSocket(settings: Settings, api: Api): Promise<Close> {
   const path = apiSocket(settings.runFolder);
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES)
+    throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${path}`, { fix: 'Set XVD_RUN to a shorter path.' });
   rmSync(path, { force: true });
   const server = createHttp(listenerOf(api));
   // Made for its owner only, from the first moment.

@@ -1,7 +1,7 @@
 // What goes wrong around the catalog: folders that belong to another daemon, files that are none, devices that are not what they were.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { builtXvd } from './built-xvd.ts';
@@ -63,6 +63,26 @@ test('a catalog that is a folder, or a link that leads nowhere, is not an empty 
   renameSync(catalog, `${catalog}.circle`);
   mkdirSync(catalog);
   for (const each of words) await xvd.refused(2, 'VALUE_INVALID', ...each);
+});
+
+test('devices formatted by many commands at once are all in the pool, none twice', async (t) => {
+  const xvd = builtXvd(t);
+  const files = Array.from({ length: 6 }, (_, index) => join(xvd.folder, `device-${index}`));
+  for (const file of files) {
+    writeFileSync(file, '');
+    truncateSync(file, 8 * 2 ** 20);
+  }
+  const answers = await Promise.all([...files, ...files].map((file) => xvd.json('format', file, '--extent-size', '1M')));
+  assert.equal(answers.filter(({ changed }) => changed === true).length, files.length);
+  const pool = (await xvd.json<Row[]>('devices')).map(({ device }) => String(device));
+  assert.deepEqual(pool.toSorted(), files);
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
+});
+
+test('a path that is too long for sockets is said to be', async (t) => {
+  const xvd = builtXvd(t);
+  Object.assign(xvd.environment, { XVD_RUN: join(xvd.folder, 'x'.repeat(100)) });
+  await xvd.refused(2, 'VALUE_INVALID', 'serve');
 });
 
 test('a copy of a pool device, and one of another size, are refused by name', async (t) => {
