@@ -44,6 +44,8 @@ export const limits = {
   nbdHandshakeMs: 10_000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */
   nbdSpareProcesses: 4,
+  /** A connection without a request for so long waits in a shell: longer than guests take between two writes of their own logs. */
+  nbdParkAfterMs: 60_000,
   vbds: 4096,
   /** How long a writer waits for other writers of the catalog before CATALOG_LOCKED. */
   catalogLockMs: 5_000,

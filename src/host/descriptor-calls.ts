@@ -7,6 +7,7 @@ const SCM_RIGHTS = 1;
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
 const MSG_NOSIGNAL = 0x4000;
+const F_SETFD = 2;
 const F_SETFL = 4;
 const O_RDWR = 2;
 /** struct msghdr and struct cmsghdr on 64-bit Linux. */
@@ -28,6 +29,12 @@ export type DescriptorCalls = {
   makeBlocking(fd: number): number;
   /** Calls on the socket wait no longer than that, and give -EAGAIN then; 0 = for ever. 0 or -errno. */
   limitWaiting(socket: number, milliseconds: number): number;
+  /** The same for what is received only. */
+  limitReceiving(socket: number, milliseconds: number): number;
+  /** The descriptor stays open in the program that execute() begins; 0 or -errno. */
+  keepOnExecute(fd: number): number;
+  /** This process becomes another program, with its own number, and nothing of Node is left. Returns only when that fails: -errno. */
+  execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): number;
 };
 
 export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: number) => number): DescriptorCalls {
@@ -36,6 +43,11 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
   const dup2 = libc.func('int dup2(int from, int to)');
   const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
   const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
+  const execve = libc.func('int execve(const char *path, const char **args, const char **environment)');
+  const limit = (socket: number, name: number, milliseconds: number): number => {
+    const time = BigInt64Array.of(BigInt(Math.floor(milliseconds / 1000)), BigInt(Math.ceil((milliseconds % 1000) * 1000)));
+    return answer(setsockopt(socket, SOL_SOCKET, name, time, time.byteLength));
+  };
   /** Header, vector, control data and message in one piece of memory that stays where it is. */
   const prepare = (descriptors: number): { memory: Buffer; address: bigint; controlAt: number; messageAt: number } => {
     const controlAt = HEADER.bytes + 16;
@@ -73,10 +85,12 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
     },
     moveDescriptor: (from, to) => Math.min(0, answer(dup2(from, to))),
     makeBlocking: (fd) => answer(fcntl(fd, F_SETFL, O_RDWR)),
-    limitWaiting(socket, milliseconds) {
-      const time = BigInt64Array.of(BigInt(Math.floor(milliseconds / 1000)), BigInt(Math.ceil((milliseconds % 1000) * 1000)));
-      const set = (name: number): number => answer(setsockopt(socket, SOL_SOCKET, name, time, time.byteLength));
-      return Math.min(set(SO_RCVTIMEO), set(SO_SNDTIMEO));
+    limitWaiting: (socket, milliseconds) => Math.min(limit(socket, SO_RCVTIMEO, milliseconds), limit(socket, SO_SNDTIMEO, milliseconds)),
+    limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
+    keepOnExecute: (fd) => answer(fcntl(fd, F_SETFD, 0)),
+    execute(path, args, environment) {
+      const words = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+      return answer(execve(path, [...args, null], [...words, null]));
     },
   };
 }

@@ -17,7 +17,7 @@ export type TestVbd = AsyncDisposable & {
   readonly dataPath: DataPath;
 };
 
-export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProcesses = 0): Promise<TestVbd> {
+export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProcesses = 0, parkAfterMs = 0): Promise<TestVbd> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
   const plan = planIn(folder);
   const connectionProgram = join(import.meta.dirname, 'connection.ts');
@@ -26,6 +26,7 @@ export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProc
     connectionProgram,
     nodePath: process.execPath,
     spareProcesses,
+    parkAfterMs,
     verify: async () => {},
     syscalls: openSyscalls(),
     log: () => {},

@@ -36,6 +36,8 @@ export type NbdOptions = {
   readonly nodePath: string;
   /** Processes kept ready for clients to come, while a VBD is served; absent = none. */
   readonly spareProcesses?: number;
+  /** A connection without a request for so long gives up its memory (parked.ts); 0 = never; absent = limits.nbdParkAfterMs. */
+  readonly parkAfterMs?: number;
   readonly verify: VerifyDevice;
   readonly syscalls: Syscalls | null;
   /** Called once for each VBD that can't keep what it acknowledged: a write-back failed. Also at open(), when that was before. */
@@ -46,7 +48,7 @@ export type NbdOptions = {
 /** What accepting needs; `open` ends when the VBD is let go. */
 type Accepting = { readonly plan: VbdPlan; readonly folder: VbdFolder; readonly fds: readonly number[]; open: boolean };
 /** `inTurn`: a connection is started when the one before it has its socket, so that it can be asked whether its client is there still. */
-type Starting = NbdOptions & { readonly spares: Spares; readonly inTurn: KeyedQueue };
+type Starting = NbdOptions & { readonly parkAfterMs: number; readonly spares: Spares; readonly inTurn: KeyedQueue };
 type Served = { readonly vbd: Accepting; readonly server: Server; readonly watcher: FSWatcher };
 
 /** `listen`: serves what is open over TCP too, with TLS and client certificates, until the data path is disposed of. */
@@ -54,8 +56,9 @@ export type NbdDataPath = DataPath & { listen(tls: TlsOptions): Promise<{ readon
 
 export function openNbdDataPath(options: NbdOptions): NbdDataPath {
   const served = new Map<Generation, Served>();
-  const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0 } = options;
-  const starting: Starting = { ...options, spares: makeSpares({ nodePath, connectionProgram, syscalls, log, wanted: spareProcesses }), inTurn: keyedQueue() };
+  const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0, parkAfterMs = limits.nbdParkAfterMs } = options;
+  const spares = makeSpares({ nodePath, connectionProgram, parkAfterMs, syscalls, log, wanted: spareProcesses });
+  const starting: Starting = { ...options, parkAfterMs, spares, inTurn: keyedQueue() };
   const listeners: TlsListener[] = [];
   return {
     driver: 'nbd',
@@ -229,7 +232,7 @@ async function admit(options: Starting, vbd: Accepting, body: (admitted: Admitte
 }
 
 function startProcess(options: Starting, stdio: (Socket | number)[], folder: VbdFolder, begin: (child: ChildProcess) => void): void {
-  const child = spawn(options.nodePath, [...NODE_OPTIONS, options.connectionProgram, folder.path], {
+  const child = spawn(options.nodePath, [...NODE_OPTIONS, options.connectionProgram, folder.path, String(options.parkAfterMs)], {
     stdio,
     detached: true,
     env: ENVIRONMENT,

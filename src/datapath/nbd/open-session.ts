@@ -26,7 +26,12 @@ const PART_BYTES = 256 * 1024;
 /** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
 const PR_SET_IO_FLUSHER = 57;
 
-export type OpenedSession = { readonly exported: Export; session(socket: Socket, negotiated: Negotiated): Session };
+export type OpenedSession = {
+  readonly exported: Export;
+  /** So many from 0 on: what a process has to have open to serve this VBD. */
+  readonly descriptors: number;
+  session(socket: Socket, negotiated: Negotiated): Session;
+};
 
 export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
 
@@ -49,6 +54,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const [minimumBytes] = exported.blockSizes;
   return {
     exported,
+    descriptors: FIRST_DEVICE_FD + plan.devices.length + (plan.pipe === undefined ? 0 : 1),
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       const reads = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);

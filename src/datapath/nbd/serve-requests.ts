@@ -6,11 +6,13 @@ import { STATUS_EXTENTS } from './block-status.ts';
 import { makeColdness } from './coldness.ts';
 import type { Coldness } from './coldness.ts';
 import type { DirectQueue, Finished } from './direct-queue.ts';
+import { ClientGone, errorNumber, NotFast } from './request-errors.ts';
 import type { LatencyKind, SharedPage } from './shared-page.ts';
+import { IDLE } from './socket.ts';
 import type { Socket } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
 import type { VbdIo } from './vbd-io.ts';
-import { CMD, CMD_FLAG, NBD_ERROR, REQUEST_BYTES } from './wire/constants.ts';
+import { CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
 import { parseRequest, putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChunk, refusalOf, statusChunkBytes } from './wire/transmission.ts';
 import type { Request, Served } from './wire/transmission.ts';
 
@@ -38,6 +40,8 @@ export type Session = {
   readonly served: Served;
   readonly structured: boolean;
   readonly contexts: readonly string[];
+  /** Called when no request has come for long, and none is begun; it returns when there is no other way to wait. */
+  readonly park?: () => void;
 };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
@@ -220,8 +224,10 @@ function receive(loop: Loop, wanted: number): boolean {
   const long = missing > LONG_REST_BYTES && loop.at + wanted <= loop.input.length;
   if (!long) compact(loop, wanted);
   const count = loop.socket.read(loop.input, loop.end, long ? missing : loop.input.length - loop.end);
-  loop.end += count;
-  return count > 0;
+  if (count !== IDLE) loop.end += count;
+  // Between two requests nothing is held that another process could not begin with.
+  else if (loop.at === loop.end) loop.park?.();
+  return count !== 0;
 }
 
 function compact(loop: Loop, wanted: number): void {
@@ -284,13 +290,6 @@ function serveOrAnswer(loop: Loop, request: Request, cookies: Buffer, work: () =
     answerError(loop, request, cookies, errorNumber(error));
   }
 }
-
-/** The client does not take what we send. */
-class ClientGone extends Error {
-  readonly code = 'EPIPE';
-}
-
-class NotFast extends Error {}
 
 function act(loop: Loop, request: Request, payloadAt: number): void {
   const { io, page, input } = loop;
@@ -369,15 +368,6 @@ function answerError(loop: Loop, request: Request, cookies: Buffer, error: numbe
   loop.filled = loop.structured
     ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error)
     : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, error);
-}
-
-const numbers: Readonly<Record<string, number>> = { EPERM: NBD_ERROR.EPERM, EROFS: NBD_ERROR.EPERM, ENOMEM: NBD_ERROR.ENOMEM, EINVAL: NBD_ERROR.EINVAL };
-
-/** “No space” makes QEMU pause its guest, so a full filesystem under a pool file is an I/O error to the guest like any other. */
-function errorNumber(error: unknown): number {
-  if (error instanceof NotFast) return NBD_ERROR.ENOTSUP;
-  const code = (error as { code?: unknown }).code;
-  return typeof code === 'string' ? (numbers[code] ?? NBD_ERROR.EIO) : NBD_ERROR.EIO;
 }
 
 /** Room for that many bytes of answer: by sending what is there, or (one large read) by a larger buffer. */

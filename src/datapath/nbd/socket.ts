@@ -7,8 +7,11 @@ import { EAGAIN, EINTR } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { makeAddresses, systemError } from './memory-address.ts';
 
+/** Of read(): nothing has come for as long as the socket may wait. */
+export const IDLE = -1;
+
 export type Socket = {
-  /** Waits; 0 at the end. */
+  /** Waits; 0 at the end; IDLE on sockets that wait for a limited time only. */
   read(buffer: Buffer, at: number, length: number): number;
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
@@ -57,6 +60,7 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
       for (;;) {
         const result = wait(inputAddress(buffer) + at, length);
         if (result >= 0) return result;
+        if (result === -EAGAIN) return IDLE;
         if (result !== -EINTR) throw systemError(-result);
       }
     },

@@ -11,6 +11,7 @@ import type { StartedProcess } from './start-process.ts';
 export type SpareOptions = {
   readonly nodePath: string;
   readonly connectionProgram: string;
+  readonly parkAfterMs: number;
   /** How many are kept ready; 0 = none. */
   readonly wanted: number;
   readonly syscalls: Syscalls | null;
@@ -30,12 +31,12 @@ export type Spares = {
 /** Spares are replaced only when whoever has just connected has had the processors for a while. */
 const REFILL_MS = 1000;
 
-export function makeSpares({ nodePath, connectionProgram, wanted, syscalls, log }: SpareOptions): Spares {
+export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, syscalls, log }: SpareOptions): Spares {
   const ready = new Set<StartedProcess>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
   const start = (): void => {
-    const spare = startUntold(nodePath, [connectionProgram, '--spare'], null);
+    const spare = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
     ready.add(spare);
     spare.child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
     spare.child.once('exit', () => ready.delete(spare));

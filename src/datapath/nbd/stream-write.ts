@@ -2,6 +2,7 @@
 // and the client fills the socket meanwhile. A client that leaves half-way leaves half of a write that nobody acknowledged, as
 // a machine that loses its power does.
 
+import { IDLE } from './socket.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
 
@@ -57,6 +58,6 @@ export function streamWrite(
     at = 0;
     const count = socket.read(input, end, Math.min(PART_BYTES, input.length - end));
     if (count === 0) return null;
-    end += count;
+    if (count !== IDLE) end += count;
   }
 }

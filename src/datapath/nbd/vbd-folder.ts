@@ -1,7 +1,7 @@
 // The folder of one served VBD in XVD_RUN, `vbd/GENERATION`: what a connection process is given, and what a later daemon
 // finds to take over. Nothing in it is trusted to prove that a process is gone but the pipe.
 
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { XvdError } from '../../base/error.ts';
@@ -41,7 +41,9 @@ export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number
     throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${folder.socket}`, { fix: 'Set XVD_RUN to a shorter path.' });
   }
   mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
-  writeFileSync(folder.plan, JSON.stringify(plan), { mode: 0o600 });
+  // Put in place whole: connections of an earlier daemon may be reading it.
+  writeFileSync(`${folder.plan}.new`, JSON.stringify(plan), { mode: 0o600 });
+  renameSync(`${folder.plan}.new`, folder.plan);
   if (!existsSync(folder.shared)) writeFileSync(folder.shared, new Uint8Array(sharedBytes), { mode: 0o600 });
   if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
 }
