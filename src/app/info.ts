@@ -59,7 +59,8 @@ export function diskInfo(disk: Disk, vbds: readonly Vbd[], now: Now): DiskInfo {
     state,
     createdAt: formatInstant(disk.createdAt),
     expiresAt: disk.expiresAt === null ? null : formatInstant(disk.expiresAt),
-    recoverable: state !== 'reclaimed',
+    // One that ended while it was prepared was never whole.
+    recoverable: state !== 'reclaimed' && !(disk.preparing && state === 'expired'),
     lostBytes: disk.lostBytes,
     labels: disk.labels,
     suspect: disk.suspect,

@@ -50,7 +50,8 @@ test('the reserve is wiped by a process of the lowest priority, which ends with 
   await xvd.json('format', xvd.pool, '--extent-size', '1M');
   const daemon = await xvd.serve('--config', config);
   const wiper = await until('a wiper works', () => childrenOf(daemon.pid ?? 0).find((pid) => commandOf(pid).includes('clean-wiper')));
-  await until('it has a row', async () => (await xvd.json<unknown[]>('list', '--expired')).length > 0);
+  const row = await until('it has a row', async () => (await xvd.json<{ recoverable: boolean }[]>('list', '--expired'))[0]);
+  assert.equal(row.recoverable, false, 'it was never whole');
   assert.ok(allIdle(wiper), [...threadClasses(wiper)].join(' '));
   assert.equal(getPriority(wiper), 19);
   assert.ok(!allIdle(daemon.pid ?? 0));
