@@ -91,7 +91,6 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
   const unguarded = { ...composed.unguarded, catalog: onSameFile(composed.unguarded.catalog, catalogFile) };
   const base = { ...composed, catalog: onSameFile(composed.catalog, catalogFile), unguarded };
   const { runFolder } = folders;
-  const programs = programsOf();
   const [{ openNbdDataPath }, { dmLacks, openDmDataPath }, { openThisHost }, { openQemu }, { openXen }, { openSyscalls }, { openQemuImages }] =
     await Promise.all([
       import('../datapath/nbd/nbd-data-path.ts'),
@@ -103,6 +102,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
       import('../image/qemu/open-qemu-images.ts'),
     ]);
   const syscalls = openSyscalls();
+  const programs = openPrograms({ searchPath: process.env['PATH'] ?? '', syscalls });
   const verify = (device: PlanDevice, fd: number): Promise<void> => base.host.verify(device, fd);
   const nbd = openNbdDataPath({
     runFolder,

@@ -2,10 +2,12 @@
 // Nothing goes through a shell, and nothing is parsed here. A program that is missing, fails or lasts too long becomes an
 // XvdError that holds what it said.
 
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
+import { startFlusher } from './io-flusher.ts';
+import type { Syscalls } from './syscalls.ts';
 
 /** The programs that xvd runs, each with the Debian package that brings it. */
 const packages = {
@@ -44,6 +46,8 @@ export type RunOptions = {
   /** Exit statuses that are answers and not failures; [0] when left out. */
   readonly okStatus?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
+  /** I/O goes through it, or through what it leaves behind: it must not wait for itself when memory is short (io-flusher.ts). */
+  readonly flusher?: boolean;
   /** What it prints, as it comes. */
   readonly onOutput?: (text: string) => void;
 };
@@ -64,9 +68,11 @@ export type ProgramsOptions = {
   readonly searchPath: string;
   /** Absolute paths that win over the search, for tests and odd installations. */
   readonly places?: Readonly<Partial<Record<ProgramName, string>>>;
+  /** For programs that I/O goes through. */
+  readonly syscalls?: Syscalls | null;
 };
 
-export function openPrograms({ searchPath, places = {} }: ProgramsOptions): Programs {
+export function openPrograms({ searchPath, places = {}, syscalls = null }: ProgramsOptions): Programs {
   const folders = [...new Set([...searchPath.split(':'), '/usr/sbin', '/usr/bin', '/sbin', '/bin'])].filter((folder) => folder.startsWith('/'));
   const found = new Map<ProgramName, string>();
   const find = (name: ProgramName): string | null => {
@@ -81,7 +87,7 @@ export function openPrograms({ searchPath, places = {} }: ProgramsOptions): Prog
     if (path === null) throw new XvdError('PROGRAM_MISSING', `${name} is not installed`, { fix: `Install it: apt-get install ${packages[name]}` });
     return path;
   };
-  return { find, require: required, run: async (name, args, options = {}) => runProgram(required(name), name, args, options) };
+  return { find, require: required, run: async (name, args, options = {}) => runProgram(required(name), name, args, options, syscalls) };
 }
 
 function isExecutable(path: string): boolean {
@@ -93,13 +99,15 @@ function isExecutable(path: string): boolean {
   }
 }
 
-async function runProgram(path: string, name: string, args: readonly string[], options: RunOptions): Promise<ProgramResult> {
+async function runProgram(path: string, name: string, args: readonly string[], options: RunOptions, syscalls: Syscalls | null): Promise<ProgramResult> {
   const { timeoutMs = limits.programMs, okStatus = [0], signal } = options;
   const said = `${name} ${args.join(' ')}`;
   signal?.throwIfAborted();
   // Loaded when a program is first run: most commands run none.
   const { spawn } = process.getBuiltinModule('node:child_process');
-  const child = spawn(path, [...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', ...options.env } });
+  const start = (): ChildProcessWithoutNullStreams =>
+    spawn(path, [...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', ...options.env } });
+  const child = options.flusher === true ? startFlusher(syscalls, start) : start();
   const output = collect(child, options.outputBytes ?? limits.programOutputBytes);
   child.stdout.on('data', (chunk: Buffer) => options.onOutput?.(chunk.toString('utf8')));
   child.stdin.on('error', () => undefined); // it may end without reading all of its input

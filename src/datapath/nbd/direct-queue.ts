@@ -9,8 +9,8 @@ import type { Request } from './wire/transmission.ts';
 
 export const SLOTS = 32;
 export const SLOT_BYTES = 256 * 1024;
-/** Long requests go to some of the slots only: the memory of the others is never all used, and 4 MiB are enough for any device. */
-const LONG_SLOTS = 16;
+/** Long requests go to some of the slots only: the memory of the others is never all used, and 2 MiB are enough for the drives that were measured. */
+const LONG_SLOTS = 8;
 const LONG_BYTES = 16 * 1024;
 /** Writes in flight: more gain nothing on the drives that were measured. */
 export const LANES = 8;

@@ -1,10 +1,11 @@
 // What a connection process serves, opened from the VBD's folder and the descriptors that it was given: the same for a client on
 // the VBD's own socket and for one behind TLS.
 
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../../base/limits.ts';
 import type { VbdPlan } from '../../core/types.ts';
+import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
 import { LANES, makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
@@ -23,9 +24,6 @@ import type { Export, Negotiated } from './wire/handshake.ts';
 
 const STREAM_FROM_BYTES = 64 * 1024;
 const PART_BYTES = 256 * 1024;
-/** prctl: this process is part of writing back, so that under memory pressure it is not made to wait for itself. */
-const PR_SET_IO_FLUSHER = 57;
-
 export type OpenedSession = {
   readonly exported: Export;
   /** So many from 0 on: what a process has to have open to serve this VBD. */
@@ -37,7 +35,7 @@ export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(joi
 
 export function openSession(folder: string, syscalls: Syscalls | null): OpenedSession {
   const plan = readPlan(folder);
-  spareUs(syscalls);
+  becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
@@ -69,16 +67,6 @@ function partsOf(direct: boolean, limited: boolean): Pick<Session, 'streamFrom' 
   if (limited) return { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
   if (direct) return { streamFrom: STAGING_BYTES, gatherBytes: STAGING_BYTES, partBytes: STAGING_BYTES };
   return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
-}
-
-/** A guest's disk is not what the kernel should end first, nor make wait for memory that only we can free. Refused without privilege. */
-function spareUs(syscalls: Syscalls | null): void {
-  syscalls?.prctl(PR_SET_IO_FLUSHER, 1);
-  try {
-    writeFileSync('/proc/self/oom_score_adj', '-900');
-  } catch {
-    // Not permitted: as good as it gets.
-  }
 }
 
 function mapShared(path: string, segments: number, syscalls: Syscalls | null): SharedPage | null {

@@ -89,7 +89,7 @@ async function connectTo(programs: Programs, name: string, options: KernelNbdOpt
   await writeFile(join(nodesFolder, name), exportName, { mode: 0o600 });
   const mode = writable ? [] : ['-readonly'];
   const behaviour = ['-nonetlink', '-persist', '-block-size', String(blockBytes), '-timeout', String(TIMEOUT_SECONDS)];
-  await programs.run('nbd-client', ['-unix', socketPath, '-name', exportName, ...behaviour, ...mode, `/dev/${name}`]);
+  await programs.run('nbd-client', ['-unix', socketPath, '-name', exportName, ...behaviour, ...mode, `/dev/${name}`], { flusher: true });
   for (const end = Date.now() + READY_MS; Date.now() < end; await delay(ROUND_MS)) {
     const found = await findKernelNbd(socketPath);
     if (found !== null && ((await readNumber(`/sys/block/${name}/size`)) ?? 0) > 0) return found;

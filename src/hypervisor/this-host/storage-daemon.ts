@@ -26,7 +26,7 @@ export async function startStorageDaemon(programs: Programs, options: StorageDae
   const { socketPath, exportName, writable, exportFile, pidFile } = options;
   await writeFile(exportFile, '', { mode: 0o600 });
   const mode = writable ? 'off' : 'on';
-  await programs.run('qemu-storage-daemon', [
+  const args = [
     '--daemonize',
     '--pidfile',
     pidFile,
@@ -34,7 +34,8 @@ export async function startStorageDaemon(programs: Programs, options: StorageDae
     `driver=nbd,node-name=vbd,read-only=${mode},cache.direct=on,reconnect-delay=${RECONNECT_SECONDS},server.type=unix,server.path=${quoted(socketPath)},export=${quoted(exportName)}`,
     '--export',
     `type=fuse,id=vbd,node-name=vbd,mountpoint=${quoted(exportFile)},writable=${writable ? 'on' : 'off'},growable=off`,
-  ]);
+  ];
+  await programs.run('qemu-storage-daemon', args, { flusher: true });
 }
 
 /** Its pids, newest or not: a process whose arguments name that pid file. */
