@@ -2,7 +2,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import assert from 'node:assert/strict';
 import { constants } from 'node:fs';
-import { mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -124,6 +124,29 @@ test('users() names the loop device on a file, its mount, and the process that h
   } finally {
     reader.kill('SIGKILL');
     await once(reader, 'exit');
+  }
+});
+
+test('users() waits for udev, which looks at a device for a moment after it was written', async () => {
+  await using given = await place();
+  await given.host.inspect(given.file);
+  const worker = join(given.folder, '(udev-worker)');
+  await symlink(execFileSync('which', ['tail'], { encoding: 'utf8' }).trim(), worker);
+  const udev = spawn(worker, ['-f', given.file], { stdio: 'ignore' });
+  await once(udev, 'spawn');
+  try {
+    await until('udev has opened it', async () => {
+      const opened = await Promise.all((await readdir(`/proc/${udev.pid}/fd`)).map((fd) => readlink(`/proc/${udev.pid}/fd/${fd}`).catch(() => '')));
+      return opened.includes(given.file) ? true : null;
+    });
+    const asked = given.host.users();
+    udev.kill('SIGKILL');
+    assert.deepEqual(
+      (await asked).filter(({ name }) => name.includes('udev-worker')),
+      [],
+    );
+  } finally {
+    udev.kill('SIGKILL');
   }
 });
 

@@ -1,6 +1,7 @@
 // One pass over /proc: who has block devices, or files that matter, open; and the mounts of every namespace.
 
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { deviceNumber } from '../../core/device-number.ts';
 import { blockNumberOf, mountsOf } from './read-layers.ts';
 import type { Mount } from './mountinfo.ts';
@@ -20,7 +21,22 @@ export type ScanOptions = {
   readonly files: ReadonlySet<string>;
 };
 
-export function scanProcesses(options: ScanOptions): ProcessScan {
+const udevWaitMs = 3000;
+const udevLookMs = 20;
+
+/** udev looks at a device for a moment after every program that wrote it: waited for, as that is nobody's use. One that stays counts. */
+export async function scanWithoutUdev(options: ScanOptions): Promise<ProcessScan> {
+  const until = performance.now() + udevWaitMs;
+  for (;;) {
+    const scan = scanProcesses(options);
+    if (!scan.opens.some(({ command }) => isUdev(command)) || performance.now() > until) return scan;
+    await setTimeout(udevLookMs);
+  }
+}
+
+const isUdev = (command: string): boolean => /^(\(udev-worker\)|systemd-udevd|udevd)$/.test(command);
+
+function scanProcesses(options: ScanOptions): ProcessScan {
   const mayHang = slowPlaces(mountsOf('self'), options.files);
   const namespaces = new Map<string, readonly Mount[]>();
   const opens: OpenNode[] = [];
