@@ -20,6 +20,8 @@ nbd-client -unix /run/lab-nbd.sock -N lab /dev/nbd0
 dd if=/dev/urandom of=/dev/nbd0 bs=1M count=8 oflag=direct status=none
 nbd-client -d /dev/nbd0
 kill "$(cat /run/lab-nbd.pid)"
+# As it was loaded here it reads partition tables: xvd would not use it.
+until_true 20 rmmod nbd
 
 step 'node'
 node -e 'console.log(process.version)'

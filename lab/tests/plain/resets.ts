@@ -1,4 +1,4 @@
-// Run by resets-campaign.sh: `verify` after a boot, `load` until the machine is reset under it.
+// Run by resets.sh: `verify` after a boot, `load` until the machine is reset under it.
 
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { once } from 'node:events';
