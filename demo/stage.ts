@@ -92,7 +92,7 @@ export class Stage implements AsyncDisposable {
     for (const child of this.#children) if (!this.#isDaemon(child)) await endOf(child);
     for (const step of this.#ends.toReversed()) await step().catch((error: unknown) => process.stderr.write(`demo: ${String(error)}\n`));
     for (const pid of processesOf(join(this.folder, 'run'))) process.kill(pid, 'SIGKILL');
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 20 });
   }
 
   #isDaemon(child: ChildProcess): boolean {

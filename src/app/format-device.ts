@@ -152,6 +152,9 @@ export async function unformatDevice(system: CatalogSystem, options: { readonly 
   const { devices, catalogId } = await system.catalog.read(async (reader) => ({ devices: await reader.devices(), catalogId: await reader.catalogId() }));
   const device = await findInPool(system, facts, devices, catalogId);
   if (device === null) throw new XvdError('DEVICE_NOT_FOUND', `${facts.path} is not in the pool`);
+  // Whoever is writing its labels ends first, and nobody begins before they are wiped.
+  await using labels = await system.host.claim([`label:${device.uuid}`]);
+  void labels;
   const lost = await change(system, 'unformat', (tx) => remove(tx, device));
   if (device.labelled) {
     for (const place of labelPlaces(device.sizeBytes)) await system.host.writeBytes(planAsIs(facts), place, new Uint8Array(limits.labelBytes));

@@ -24,6 +24,8 @@ export async function readLabels(system: CatalogSystem, device: PlanDevice): Pro
 }
 
 export type LabelVerdict = {
+  /** Devices of the pool that bear one, and can be read. */
+  readonly labels: number;
   /** Of the label that lags furthest behind; 0 when there is no labelled device here. */
   readonly lagCommits: number;
   /** Since the oldest of them was written; Infinity when it does not say, 0 when there is none. */
@@ -56,7 +58,7 @@ export async function judgeLabels(system: CatalogSystem): Promise<LabelVerdict> 
       ageMs = Math.max(ageMs, label.writtenAtMs === undefined ? Infinity : Math.abs(wallMs - label.writtenAtMs));
     }
   }
-  return { lagCommits, ageMs, problems: [...stale, ...foreign] };
+  return { labels: labels.filter(({ label }) => label !== null).length, lagCommits, ageMs, problems: [...stale, ...foreign] };
 }
 
 /** To be called before the catalog is used for anything but reading: CATALOG_STALE, LABEL_FOREIGN. */

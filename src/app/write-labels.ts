@@ -1,6 +1,6 @@
 // Brings the labels of the pool's devices up to a committed state of the catalog: they lag behind it by a bounded time, and
-// are never ahead of it. The daemon does it every limits.labelLagMs, a command only when it finds them
-// limits.labelLagCommits behind. Never in the way of a create: nothing is locked, and a label that can't be written is told.
+// are never ahead of it. The daemon does it every limits.labelLagMs, without one a process that commands leave behind (see
+// daemon/label-guard.ts). Never in the way of a create: nothing is locked, and a label that can't be written is told.
 
 import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
@@ -48,6 +48,8 @@ export async function writeLabels(
       // Two that write at once would tear each other's copy.
       await using claim = await system.host.claim([`label:${device.uuid}`]);
       void claim;
+      // Taken out of the pool meanwhile: what is on it is no longer ours to write.
+      if (!(await system.catalog.read((reader) => reader.devices())).some(({ uuid }) => uuid === device.uuid)) continue;
       shot ??= await takeShot(system, copyDisks);
       if (await writeDevice(system, device, shot, lagCommits)) written.push(device.path);
     } catch (error) {

@@ -49,7 +49,7 @@ async function inContext(invocation: Invocation, json: boolean, body: (context: 
     const context: Context = {
       settings,
       json,
-      xvd: () => (opened ??= import('../library/open-xvd.ts').then(({ xvdOf }) => xvdOf(settings))),
+      xvd: () => (opened ??= import('../library/open-xvd.ts').then(({ xvdOf }) => xvdOf(settings, { labelsLater: true }))),
       tell: (line) => err(`${line}\n`),
       progress: bar === null ? null : bar.show,
       signal: interrupt.signal,

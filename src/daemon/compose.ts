@@ -21,6 +21,7 @@ import type { Programs } from '../host/programs.ts';
 import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
 import { guardCatalog } from './label-guard.ts';
+import { daemonServes, writeLabelsLater } from './labels-later.ts';
 import { onSameFile } from './same-file.ts';
 
 export type Folders = {
@@ -28,6 +29,8 @@ export type Folders = {
   readonly runFolder: string;
   readonly wipeBytesPerSecond?: number | null;
   readonly idleWipes?: boolean;
+  /** For a process that ends soon: labels that are due are written by another, which it leaves behind. */
+  readonly labelsLater?: boolean;
   /** Spare QMP sockets of guests that xvd did not start. */
   readonly qmpFolder?: string | null;
 };
@@ -35,10 +38,19 @@ export type Log = (event: string, details: Readonly<Record<string, unknown>>) =>
 
 export const programsOf = (): Programs => openPrograms({ searchPath: process.env['PATH'] ?? '' });
 
+/** Labels that old were left alone by the daemon, if there is one: nothing had changed, or it is stuck. */
+const NEGLECTED_MS = 4 * limits.labelLagMs;
+
 /** `unguarded` is for what mends a catalog or device that the labels contradict: recover, adopt, check. */
 export type ComposedCatalog = CatalogSystem & AsyncDisposable & { readonly unguarded: CatalogSystem };
 
-export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPerSecond = null, idleWipes = false }: Folders): Promise<ComposedCatalog> {
+export async function composeCatalogSystem({
+  stateFolder,
+  runFolder,
+  wipeBytesPerSecond = null,
+  idleWipes = false,
+  labelsLater = false,
+}: Folders): Promise<ComposedCatalog> {
   requireFolder('XVD_STATE', stateFolder);
   requireFolder('XVD_RUN', runFolder);
   requireFile(join(stateFolder, 'catalog.sqlite'));
@@ -51,7 +63,8 @@ export async function composeCatalogSystem({ stateFolder, runFolder, wipeBytesPe
     return openLinuxHost({ programs: programsOf(), runFolder, stateFolder, ownDmPrefix, wipeBytesPerSecond, idleWipes });
   });
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
-  const guarded = guardCatalog(unguarded);
+  const work = { stateFolder, runFolder };
+  const guarded = guardCatalog(unguarded, labelsLater ? async (ageMs) => (ageMs < NEGLECTED_MS && daemonServes(work)) || writeLabelsLater(work) : null);
   return { ...unguarded, catalog: guarded, unguarded, [Symbol.asyncDispose]: () => guarded[Symbol.asyncDispose]() };
 }
 

@@ -1,12 +1,14 @@
 // A catalog around the catalog (I7): before its first write the labels of the devices are asked whether they know a newer one,
-// and what was written reaches the labels within a bounded time, never in the way of the writer.
+// and what was written reaches the labels within a bounded time, never in the way of the writer: a command leaves a process behind
+// that writes them, a daemon has its own keeper, and a program that uses the library writes them itself.
 
 import type { LabelVerdict } from '../app/read-labels.ts';
 import type { CatalogSystem } from '../app/system.ts';
 import { limits } from '../base/limits.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 
-export function guardCatalog(system: CatalogSystem): Catalog {
+/** `later`: starts a process that writes the labels, unless it can't (false). null: they are written here, before the end. */
+export function guardCatalog(system: CatalogSystem, later: ((ageMs: number) => Promise<boolean>) | null = null): Catalog {
   const { catalog, clock } = system;
   let judged: Promise<LabelVerdict> | null = null;
   let writes = 0;
@@ -49,7 +51,10 @@ export function guardCatalog(system: CatalogSystem): Catalog {
     selfCheck: () => catalog.selfCheck(),
     async [Symbol.asyncDispose]() {
       const before = writes > 0 && judged !== null ? await judge().catch(() => null) : null;
-      if (before !== null && (before.lagCommits + writes >= limits.labelLagCommits || before.ageMs >= limits.labelAgeMs)) void writeLabels();
+      const due = before !== null && (before.lagCommits + writes >= limits.labelLagCommits || before.ageMs >= limits.labelAgeMs);
+      // One that is not due yet is, for whoever waits outside: there may be no other command.
+      const left = before !== null && before.labels > 0 && later !== null && (await later(before.ageMs));
+      if (due && !left) void writeLabels();
       await writing;
       await catalog[Symbol.asyncDispose]();
     },

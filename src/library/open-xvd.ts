@@ -91,8 +91,9 @@ export async function openXvd(options: SettingsInput = {}): Promise<Xvd> {
   return xvdOf(await resolveSettings(options, process.env));
 }
 
-export async function xvdOf(settings: Settings): Promise<Xvd> {
-  const system = await composeCatalogSystem(settings);
+/** `labelsLater`: of a process that ends soon; labels that are due are then written by one that it leaves behind. */
+export async function xvdOf(settings: Settings, { labelsLater = false }: { readonly labelsLater?: boolean } = {}): Promise<Xvd> {
+  const system = await composeCatalogSystem({ ...settings, labelsLater });
   return {
     ...onCatalog(system, settings),
     ...mendingOf(system),

@@ -85,7 +85,7 @@ export function openWorld(kind: 'file' | 'loop'): World {
     write: ({ file, offset }, data) => onFile(file, 'r+', (fd) => void writeSync(fd, data, 0, data.length, offset)),
     [Symbol.dispose]() {
       if (kind === 'loop') execFileSync('losetup', ['--detach', main]);
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     },
   };
   return { ...world, look: () => within((system) => lookAt(system, (path) => (path === main ? mainFile : path), spare)) };

@@ -95,7 +95,8 @@ export function builtXvd(t: TestContext, poolBytes = 300 * 2 ** 20): BuiltXvd {
       await endVbds(xvd, daemon !== null);
       await xvd.stopDaemon();
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      // A process that writes labels may still be at it.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     }
   });
   return xvd;

@@ -30,7 +30,7 @@ export async function runOldCommand(name: string, words: readonly string[], { ou
       return FAILED;
     }
     const { xvdOf } = await import('../../library/open-xvd.ts');
-    await using xvd = await xvdOf(settings);
+    await using xvd = await xvdOf(settings, { labelsLater: true });
     return (await command.run({ xvd, settings, args, force: words.includes('--force'), out: say, err: warn })) ? 0 : FAILED;
   } catch (error) {
     const { message, fix } = errorBody(error);
