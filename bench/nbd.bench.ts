@@ -5,7 +5,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, openSync, closeSync, rmSync, writeSync, fsyncSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -162,6 +162,30 @@ async function measure(one: Case, server: Server): Promise<Figure> {
   };
 }
 
+/** Waits until no process that was started here uses the processors any more: what is measured is a server that has started. */
+async function started(): Promise<void> {
+  for (let before = -1, now = ticks(); now !== before; now = ticks()) {
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Hundredths of a second of all processes that name a program or socket of ours. */
+function ticks(): number {
+  let sum = 0;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (!/nbd-connection|nbdkit|qemu-nbd/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) continue;
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      sum += Number(fields[11]) + Number(fields[12]);
+    } catch {
+      // It has ended.
+    }
+  }
+  return sum;
+}
+
 /** Drops what the host has cached of the file. */
 const dropCache = (): Promise<unknown> => run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
 const warmCache = (): Promise<unknown> => run('dd', [`if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none']);
@@ -174,6 +198,7 @@ async function compare(one: Case, path: string): Promise<Result> {
     for (const start of starts[one.mode]) {
       const server = await start(path);
       try {
+        await started();
         await (one.mode === 'cold' ? dropCache() : warmCache());
         figures.set(server.name, [...(figures.get(server.name) ?? []), await measure(one, server)]);
       } finally {
