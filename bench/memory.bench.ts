@@ -94,6 +94,7 @@ async function underLoad(dataPath: NbdDataPath, cache: 'none' | 'writeback', rw:
   }
   await load;
   await dataPath.close(1);
+  if (samples.length === 0) throw new Error('the load was over before anything was measured');
   const [most, own] = [Math.max(...samples.map(({ pss }) => pss)), Math.max(...samples.map((one) => one.own))];
   return { row: [cache === 'none' ? 'direct' : 'cached', rw, bs, most / MB, own / MB], most };
 }
