@@ -35,9 +35,13 @@ const CONNECTIONS = 2;
 
 type Scene = { readonly system: System; readonly node: string; readonly other: string };
 
+/** Goes away with the last process that has it open: also when this one is killed. */
 function loopOn(t: TestContext, file: string): string {
   const loop = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
-  t.after(() => void execFileSync('losetup', ['--detach', loop]));
+  const fd = openSync(loop, 'r');
+  t.after(() => closeSync(fd));
+  // While it is open, this only says that it shall go with its last user.
+  execFileSync('losetup', ['--detach', loop]);
   return loop;
 }
 
