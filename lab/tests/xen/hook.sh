@@ -1,4 +1,4 @@
-# limit: 400
+# limit: 900
 # block-xvd, Xen's own hook: a guest of xl that names a disk of xvd keeps it through reboot, save and restore, takes another, is
 # refused what somebody else has, and gives all back at its end.
 . /job/lab/inside/lib

@@ -1,4 +1,4 @@
-# limit: 400
+# limit: 900
 # The walkthrough of 2004 by its own commands: format a partition, make disks, fill one in domain 0, boot a guest from it, give it another
 # while it runs, and take everything back.
 . /job/lab/inside/lib

@@ -1,4 +1,4 @@
-# limit: 600
+# limit: 1200
 # The walkthrough of 2004 by xvd alone, in domain 0 of a real Xen: a pool on a partition, a disk filled through domain 0, a guest that
 # boots from it, a second disk plugged while it runs, what must be refused, force, and a lease that ends with the guest running.
 . /job/lab/inside/lib
