@@ -13,7 +13,7 @@ help:
 	@echo 'make bench  benchmarks beside their rivals'
 	@echo 'make sim    100,000 random steps of the whole product, with kills and faults'
 	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
-	@echo 'make lab-plain   those of CI: without Xen, figures and resets'
+	@echo 'make lab-plain   those without Xen, figures and resets'
 	@echo 'make crash-campaign   1,000 times kill -9 at random moments (XVD_KILL_RUNS, XVD_KILL_SEED)'
 	@echo 'make fuzz   10 minutes of mutated NBD handshakes and requests (XVD_FUZZ_SECONDS, XVD_FUZZ_SEED)'
 	@echo 'make revoke-campaign   1,000 revokes under full write load (XVD_REVOKE_RUNS)'

@@ -11,7 +11,7 @@ import { limits } from '../base/limits.ts';
 import { holdersOf } from '../app/holders-of.ts';
 import { poisonVbd } from '../app/poison-vbd.ts';
 import type { CatalogSystem, System } from '../app/system.ts';
-import { openSqliteCatalog } from '../catalog/sqlite/open.ts';
+import { CATALOG_FILE, openSqliteCatalog } from '../catalog/sqlite/open.ts';
 import { generationOfNode, uuidPrefix } from '../datapath/dm/names.ts';
 import type { TlsOptions } from '../datapath/nbd/tls-listener.ts';
 import type { Footprint, PlanDevice } from '../core/types.ts';
@@ -21,7 +21,8 @@ import type { Programs } from '../host/programs.ts';
 import { catalogAids } from './catalog-aids.ts';
 import { openClock, openRandom } from './clock.ts';
 import { guardCatalog } from './label-guard.ts';
-import { daemonServes, writeLabelsLater } from './labels-later.ts';
+import { daemonSeemsThere } from './daemon-lock.ts';
+import { writeLabelsLater } from './labels-later.ts';
 import { onSameFile } from './same-file.ts';
 
 export type Folders = {
@@ -53,7 +54,7 @@ export async function composeCatalogSystem({
 }: Folders): Promise<ComposedCatalog> {
   requireFolder('XVD_STATE', stateFolder);
   requireFolder('XVD_RUN', runFolder);
-  requireFile(join(stateFolder, 'catalog.sqlite'));
+  requireFile(join(stateFolder, CATALOG_FILE));
   const clock = openClock();
   const random = openRandom();
   const catalog = await openSqliteCatalog({ folder: stateFolder, clock, random, create: false });
@@ -64,7 +65,10 @@ export async function composeCatalogSystem({
   });
   const unguarded: CatalogSystem = { catalog, host, clock, random, hostName: hostname(), ...catalogAids(random) };
   const work = { stateFolder, runFolder };
-  const guarded = guardCatalog(unguarded, labelsLater ? async (ageMs) => (ageMs < NEGLECTED_MS && daemonServes(work)) || writeLabelsLater(work) : null);
+  const guarded = guardCatalog(
+    unguarded,
+    labelsLater ? async (ageMs) => (ageMs < NEGLECTED_MS && daemonSeemsThere(stateFolder)) || writeLabelsLater(work) : null,
+  );
   return { ...unguarded, catalog: guarded, unguarded, [Symbol.asyncDispose]: () => guarded[Symbol.asyncDispose]() };
 }
 
@@ -100,7 +104,7 @@ export type ComposedSystem = System &
 export async function composeSystem(folders: Folders, log: Log): Promise<ComposedSystem> {
   // Its threads also do what must not wait for wiping, such as a fence.
   const composed = await composeCatalogSystem({ ...folders, idleWipes: false });
-  const catalogFile = join(folders.stateFolder, 'catalog.sqlite');
+  const catalogFile = join(folders.stateFolder, CATALOG_FILE);
   const unguarded = { ...composed.unguarded, catalog: onSameFile(composed.unguarded.catalog, catalogFile) };
   const base = { ...composed, catalog: onSameFile(composed.catalog, catalogFile), unguarded };
   const { runFolder } = folders;

@@ -1,16 +1,18 @@
 // One daemon per catalog, and per folder of sockets, by a lock in it: a socket in Linux's abstract namespace would be per network namespace, so it
 // is flock(2) on a file, which ends with the process that has it, however it ends.
 
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { XvdError } from '../base/error.ts';
 import type { Syscalls } from '../host/syscalls.ts';
 
 const EAGAIN = 11;
 
+const lockOf = (folder: string): string => join(folder, 'daemon.lock');
+
 export async function lockDaemon(folder: string, syscalls: Syscalls | null): Promise<AsyncDisposable> {
   if (syscalls === null) throw new XvdError('NOT_SUPPORTED', 'the daemon needs flock(2), and koffi has no binary for this machine');
-  const path = join(folder, 'daemon.lock');
+  const path = lockOf(folder);
   const fd = openLock(path);
   const result = syscalls.lockExclusive(fd);
   if (result !== 0) {
@@ -43,5 +45,14 @@ function tellPid(path: string): void {
     writeFileSync(path, `${process.pid}\n`);
   } catch {
     // As said above.
+  }
+}
+
+/** Whether a daemon seems to have the folder: by what the last one wrote into its lock, without asking for it. */
+export function daemonSeemsThere(folder: string): boolean {
+  try {
+    return existsSync(`/proc/${Number(readFileSync(lockOf(folder), 'utf8'))}`);
+  } catch {
+    return false;
   }
 }

@@ -1,7 +1,7 @@
 // Labels that are due are not in the way of the command that made them so: it leaves a process behind which writes them. A mark in
 // XVD_RUN says that one is on its way and has not read the catalog yet, so that a burst of commands starts one a second, not one each.
 
-import { closeSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../base/limits.ts';
 
@@ -58,14 +58,5 @@ function make(path: string): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
-  }
-}
-
-/** Whether a daemon serves the catalog, which keeps the labels itself. By its lock's text, without asking it. */
-export function daemonServes({ stateFolder }: LabelWork): boolean {
-  try {
-    return statSync(`/proc/${Number(readFileSync(join(stateFolder, 'daemon.lock'), 'utf8'))}`, { throwIfNoEntry: false }) !== undefined;
-  } catch {
-    return false;
   }
 }
