@@ -2,13 +2,6 @@
 # Devices as they are sold: sectors of 4096 bytes; 512e with a discard that does not zero, at odd places (scsi_debug).
 . /job/lab/inside/lib
 
-# scsi NAME=VALUE...: a drive of scsi_debug; $node is its name.
-scsi() {
-  modprobe scsi_debug dev_size_mb=96 num_tgts=1 delay=0 "$@"
-  udevadm settle
-  node=/dev/$(ls /sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*:0/block | head -n 1)
-}
-no_scsi() { until_true 20 rmmod scsi_debug; }
 pattern() { yes "old $1" | tr -d '\n' | dd of="$1" bs=1M count=90 iflag=fullblock oflag=direct status=none; }
 zeros() { cmp -n "$2" "$1" /dev/zero; }
 

@@ -2,14 +2,6 @@
 # Sectors that are not readable (scsi_debug): whoever reads them gets an error, and nobody else does.
 . /job/lab/inside/lib
 
-# scsi NAME=VALUE...: a drive of scsi_debug; $node is its name.
-scsi() {
-  modprobe scsi_debug dev_size_mb=96 num_tgts=1 delay=0 "$@"
-  udevadm settle
-  node=/dev/$(ls /sys/bus/pseudo/drivers/scsi_debug/adapter0/host*/target*/*:0/block | head -n 1)
-}
-no_scsi() { until_true 20 rmmod scsi_debug; }
-
 step 'sectors that are not readable: an error for them, and for nothing else'
 fresh
 daemon_up
