@@ -6,11 +6,12 @@ import { MIB } from '../base/units.ts';
 import type { CatalogReader, CatalogWriter } from '../catalog/catalog.ts';
 import { encodeLabel, labelPlaces } from '../core/label.ts';
 import type { Label } from '../core/label.ts';
-import type { DeviceId, DeviceIdentity, PlanDevice, PoolDevice } from '../core/types.ts';
+import type { DeviceId, DeviceIdentity, PoolDevice } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
 import { change } from './change.ts';
-import { hostBlockBytes, refuseUnusable, refuseUsed } from './device-safety.ts';
+import { hostBlockBytes, refuseTwins, refuseUnusable, refuseUsed } from './device-safety.ts';
 import { deviceInfo } from './info.ts';
+import { planAsIs } from './plan-as-is.ts';
 import { refuseOverlap } from './pool-overlap.ts';
 import { readLabels } from './read-labels.ts';
 import { planDevice } from './settle-runs.ts';
@@ -38,7 +39,8 @@ type Found = {
   readonly catalogId: string;
 };
 
-/** DEVICE_NOT_FOUND, DEVICE_BUSY (attached), DEVICE_TOO_SMALL, LABEL_FOREIGN, DEVICE_IN_USE, DEVICE_OVERLAPS_POOL; VALUE_INVALID when `replaces` is needed. */
+/** DEVICE_NOT_FOUND, DEVICE_BUSY (attached), DEVICE_TOO_SMALL, LABEL_FOREIGN, DEVICE_IN_USE, DEVICE_OVERLAPS_POOL; DEVICE_IDENTITY_MISMATCH
+ *  for one of two that are known by one identity; VALUE_INVALID when `replaces` is needed. */
 export async function adoptDevice(system: CatalogSystem, options: AdoptOptions): Promise<AdoptResult> {
   const found = await findBoth(system, options);
   const { facts, label, device } = found;
@@ -104,8 +106,6 @@ async function onlyMissing(system: CatalogSystem, devices: readonly PoolDevice[]
   throw new XvdError('VALUE_INVALID', `which device does ${facts.path} take the place of? ${names}`, { fix: 'Name it: --replaces DEVICE.' });
 }
 
-const planAsIs = ({ path, kind, identity, sizeBytes }: DeviceFacts): PlanDevice => ({ path, kind, identity, sizeBytes });
-
 function adoptedDevice({ facts, device }: Found): PoolDevice {
   const { path, kind, drivePath, driveStartSector, sizeBytes, sparse } = facts;
   return {
@@ -133,6 +133,7 @@ async function refuseUnfit(system: CatalogSystem, { facts, device, others }: Fou
   if (hostBlockBytes(facts) > device.blockBytes)
     throw new XvdError('NOT_SUPPORTED', `${facts.path} has blocks of 4096 bytes, and disks of ${device.path} were made for 512`);
   refuseUnusable(facts);
+  if (!device.labelled) refuseTwins(facts);
   await refuseOverlap(system, facts, others, 'pool');
   await system.catalog.read((reader) => refuseBusy(reader, device));
   if (force) return;

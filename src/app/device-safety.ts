@@ -5,6 +5,7 @@ import { checkSharing } from '../core/sharing.ts';
 import { decodeLabel, LABEL_HEADER_BYTES } from '../core/label.ts';
 import { bytes } from '../base/units.ts';
 import type { DeviceFacts } from '../host/host.ts';
+import { planAsIs } from './plan-as-is.ts';
 import type { CatalogSystem } from './system.ts';
 
 export const hostBlockBytes = (facts: DeviceFacts): 512 | 4096 => (facts.logicalBlockBytes > 512 ? 4096 : 512);
@@ -16,9 +17,19 @@ export function refuseUnusable(facts: DeviceFacts): void {
   if (facts.logicalBlockBytes > 4096) throw new XvdError('NOT_SUPPORTED', `${facts.path} has blocks of ${facts.logicalBlockBytes} bytes`);
 }
 
+/** Whatever the force: of what is known by its identity alone, no use could tell which of the two is meant. */
+export function refuseTwins({ path, identity, twins }: Pick<DeviceFacts, 'path' | 'identity' | 'twins'>): void {
+  if (twins.length === 0) return;
+  const value = 'value' in identity ? ` ${identity.value}` : '';
+  throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${[path, ...twins].join(' and ')} have the same identity (${identity.kind}${value})`, {
+    fix: 'Take one of them away, or give them labels: `xvd format` without --no-label. Two paths to one device: let multipath join them, and use what it makes.',
+  });
+}
+
 type Consent = { readonly force: boolean; readonly label: boolean; readonly catalogId: string };
 
 export async function refuseUnsafe(system: CatalogSystem, facts: DeviceFacts, { force, label, catalogId }: Consent): Promise<void> {
+  if (!label) refuseTwins(facts);
   if (force) return;
   await refuseUsed(system, facts);
   await refuseForeignLabel(system, facts, catalogId);
@@ -39,10 +50,8 @@ export async function refuseUsed(system: CatalogSystem, facts: DeviceFacts): Pro
 
 async function refuseForeignLabel(system: CatalogSystem, facts: DeviceFacts, catalogId: string): Promise<void> {
   if (facts.sizeBytes < LABEL_HEADER_BYTES) return;
-  const { path, kind, identity, sizeBytes } = facts;
-  const found = decodeLabel(
-    await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }),
-  );
+  const { path } = facts;
+  const found = decodeLabel(await system.host.readBytes(planAsIs(facts), { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }));
   if (found === null) return;
   // One that is not in the pool any more left its label behind.
   const twin =

@@ -9,13 +9,14 @@ import { encodeLabel, labelPlaces } from '../core/label.ts';
 import type { Label } from '../core/label.ts';
 import { requireName } from '../core/name.ts';
 import { formatSize } from '../core/size.ts';
-import type { PlanDevice, PoolDevice } from '../core/types.ts';
+import type { PoolDevice } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
 import type { CatalogReader } from '../catalog/catalog.ts';
 import { claimDevice } from './claim-device.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
 import { deviceInfo } from './info.ts';
+import { planAsIs } from './plan-as-is.ts';
 import { findInPool, refuseOverlap } from './pool-overlap.ts';
 import { planDevice } from './settle-runs.ts';
 import type { Changed, DeviceInfo, FormatOptions, Warnings } from './shapes.ts';
@@ -25,7 +26,8 @@ type NewDevice = Omit<PoolDevice, 'id'>;
 
 /**
  * Adds `device` to the pool; `changed: false` when it is in this catalog already. DEVICE_NOT_FOUND, DEVICE_IN_USE,
- * DEVICE_CARRIES_DATA, DEVICE_OVERLAPS_POOL, DEVICE_TOO_SMALL, LABEL_FOREIGN, DEVICE_IS_SYSTEM.
+ * DEVICE_CARRIES_DATA, DEVICE_OVERLAPS_POOL, DEVICE_TOO_SMALL, LABEL_FOREIGN, DEVICE_IS_SYSTEM; DEVICE_IDENTITY_MISMATCH for one of two
+ * with one identity, when either is known by it.
  */
 export async function formatDevice(system: CatalogSystem, options: FormatOptions): Promise<DeviceInfo & Changed & Warnings> {
   const pool = requireName(options.pool ?? 'default', 'pool');
@@ -81,9 +83,6 @@ function newDevice(system: CatalogSystem, facts: DeviceFacts, pool: string, opti
     overcommitted: facts.sparse,
   };
 }
-
-/** The device as it is before it has a label: known by its own identity. */
-const planAsIs = ({ path, kind, identity, sizeBytes }: DeviceFacts): PlanDevice => ({ path, kind, identity, sizeBytes });
 
 async function writeLabels(system: CatalogSystem, device: NewDevice, facts: DeviceFacts, catalogId: string): Promise<void> {
   const label: Label = {

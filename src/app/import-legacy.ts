@@ -13,7 +13,7 @@ import type { Disk, PoolDevice } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
 import { change, look } from './change.ts';
 import type { Change, Now } from './change.ts';
-import { hostBlockBytes, refuseUnusable, refuseUsed } from './device-safety.ts';
+import { hostBlockBytes, refuseTwins, refuseUnusable, refuseUsed } from './device-safety.ts';
 import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { deviceInfo, diskInfo } from './info.ts';
@@ -139,6 +139,7 @@ function unfit(part: LegacyPart, device: NewDevice, facts: DeviceFacts, others: 
 
 async function refuseUnsafeDevice(system: CatalogSystem, facts: DeviceFacts, force: boolean): Promise<void> {
   refuseUnusable(facts);
+  refuseTwins(facts);
   if (force) return;
   await refuseUsed(system, facts);
   if (facts.identity.kind === 'path') throw new XvdError('DEVICE_IDENTITY_MISSING', `${facts.path} has no identity of its own`);

@@ -18,19 +18,35 @@ export async function inspectIfThere(system: CatalogSystem, path: string): Promi
   }
 }
 
-/** Of a device of the pool: at its path, or wherever its label or identity is found. */
-export async function locateDevice(system: CatalogSystem, device: PoolDevice): Promise<DeviceFacts | null> {
+export type Located = {
+  readonly facts: DeviceFacts | null;
+  /** Why nothing can be read or written there; null when it can. */
+  readonly unusable: XvdError | null;
+};
+
+/** Of a device of the pool: at its path, or wherever its label or identity is found. Where several bear it, all of them are it:
+ *  nobody is let in beside what may be the pool. */
+export async function locateDevice(system: CatalogSystem, device: PoolDevice): Promise<Located> {
   try {
     await system.host.verify(planDevice(device));
+    return { facts: await inspectIfThere(system, device.path), unusable: null };
   } catch (error) {
-    const moved = error instanceof XvdError && (error.code === 'DEVICE_IDENTITY_MISMATCH' || error.code === 'DEVICE_NOT_FOUND');
-    if (moved) return (await findElsewhere(system, device)) ?? inspectIfThere(system, device.path);
+    if (!(error instanceof XvdError)) throw error;
+    const moved = error.code === 'DEVICE_IDENTITY_MISMATCH' || error.code === 'DEVICE_NOT_FOUND';
     // One that fails is still where it was.
+    return { facts: moved ? joined(await candidates(system, device)) : await inspectIfThere(system, device.path), unusable: error };
   }
-  return inspectIfThere(system, device.path);
 }
 
-async function findElsewhere(system: CatalogSystem, device: PoolDevice): Promise<DeviceFacts | null> {
+async function candidates(system: CatalogSystem, device: PoolDevice): Promise<readonly DeviceFacts[]> {
+  const there = await inspectIfThere(system, device.path);
+  const elsewhere = await findElsewhere(system, device);
+  const isAmong = there !== null && (elsewhere.length === 0 || bears(there, device));
+  return isAmong ? [there, ...elsewhere] : elsewhere;
+}
+
+async function findElsewhere(system: CatalogSystem, device: PoolDevice): Promise<readonly DeviceFacts[]> {
+  const found: DeviceFacts[] = [];
   for (const path of (await system.host.blockDevices?.()) ?? []) {
     if (path === device.path) continue;
     if (device.identity.kind === 'label') {
@@ -38,8 +54,20 @@ async function findElsewhere(system: CatalogSystem, device: PoolDevice): Promise
       if (head === null || decodeLabel(head)?.deviceUuid !== device.uuid) continue;
     }
     const facts = await inspectIfThere(system, path);
-    if (facts === null || facts.sizeBytes !== device.sizeBytes) continue;
-    if (device.identity.kind === 'label' || JSON.stringify(facts.identity) === JSON.stringify(device.identity)) return facts;
+    if (facts !== null && facts.sizeBytes === device.sizeBytes && (device.identity.kind === 'label' || bears(facts, device))) found.push(facts);
   }
-  return null;
+  return found;
+}
+
+const bears = (facts: DeviceFacts, device: PoolDevice): boolean => JSON.stringify(facts.identity) === JSON.stringify(device.identity);
+
+function joined(found: readonly DeviceFacts[]): DeviceFacts | null {
+  const [first] = found;
+  if (first === undefined) return null;
+  const footprints = found.map(({ footprint }) => footprint);
+  const via = footprints.flatMap((footprint) => footprint.via ?? []);
+  return {
+    ...first,
+    footprint: { own: footprints.flatMap(({ own }) => own), below: footprints.flatMap(({ below }) => below), ...(via.length === 0 ? {} : { via }) },
+  };
 }

@@ -53,10 +53,11 @@ export type LabelView = { readonly path: string; readonly label: Label; readonly
 
 /** The labels of one device, with the newest readable copy of each kind. A device that is not there has none. */
 export async function readCopies(system: CatalogSystem, path: string): Promise<readonly LabelView[]> {
-  const facts = await system.host.inspect(path).catch(() => null);
+  const facts = await system.host.inspect(path, { signatures: false }).catch(() => null);
   if (facts === null || facts.sizeBytes < 2 * MIB) return [];
-  const { kind, identity, sizeBytes } = facts;
-  const device: PlanDevice = { path: facts.path, kind, identity, sizeBytes };
+  const { kind, sizeBytes } = facts;
+  // Whatever it is: its label says who it is, also when another has the same WWN.
+  const device: PlanDevice = { path: facts.path, kind, identity: { kind: 'path', path: facts.path }, sizeBytes };
   const views: LabelView[] = [];
   for (const place of labelPlaces(sizeBytes)) {
     // Most devices of a host bear no label: their heads say so.

@@ -6,22 +6,25 @@ import { decodeLabel, LABEL_HEADER_BYTES } from '../core/label.ts';
 import { checkSharing } from '../core/sharing.ts';
 import type { DeviceIdentity, PoolDevice, SectorUser } from '../core/types.ts';
 import type { DeviceFacts } from '../host/host.ts';
+import { refuseTwins } from './device-safety.ts';
 import { inspectIfThere, locateDevice } from './locate-device.ts';
+import { planAsIs } from './plan-as-is.ts';
 import type { CatalogSystem } from './system.ts';
 
 const sameIdentity = (one: DeviceIdentity, other: DeviceIdentity): boolean => JSON.stringify(one) === JSON.stringify(other);
 
+/** Of which pool device this is. DEVICE_IDENTITY_MISMATCH when it bears the identity of one, and may be another. */
 export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devices: readonly PoolDevice[], catalogId: string): Promise<PoolDevice | null> {
   const byIdentity = devices.find(
     (device) => device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && sameIdentity(device.identity, facts.identity),
   );
-  if (byIdentity !== undefined) return byIdentity;
+  if (byIdentity !== undefined) {
+    await refuseClone(system, facts, byIdentity);
+    return byIdentity;
+  }
   const labelled = devices.filter((device) => device.identity.kind === 'label');
   if (labelled.length === 0 || facts.sizeBytes < LABEL_HEADER_BYTES) return null;
-  const { path, kind, identity, sizeBytes } = facts;
-  const label = decodeLabel(
-    await system.host.readBytes({ path, kind, identity, sizeBytes }, { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }),
-  );
+  const label = decodeLabel(await system.host.readBytes(planAsIs(facts), { offsetBytes: bytes(0), lengthBytes: bytes(LABEL_HEADER_BYTES) }));
   if (label === null || label.catalogId !== catalogId) return null;
   const found = labelled.find((device) => device.uuid === label.deviceUuid && device.sizeBytes === facts.sizeBytes) ?? null;
   if (found === null || found.path === facts.path) return found;
@@ -30,11 +33,20 @@ export async function findInPool(system: CatalogSystem, facts: DeviceFacts, devi
   return there === null || overlaps(facts, there) ? found : null;
 }
 
+/** One that is where the pool's device was, or shares its sectors, is that device; one of the same identity beside it is not. */
+async function refuseClone(system: CatalogSystem, facts: DeviceFacts, found: PoolDevice): Promise<void> {
+  if (facts.path === found.path) return;
+  const there = await inspectIfThere(system, found.path);
+  if (there !== null && overlaps(facts, there)) return;
+  const clone = there !== null && sameIdentity(there.identity, facts.identity) ? [there.path] : [];
+  refuseTwins({ ...facts, twins: [...new Set([...clone, ...facts.twins])] });
+}
+
 /** The pool's devices as users of sectors. One that is not there now has no node that could be opened, so it is nobody's neighbour. */
 export async function poolUsers(system: CatalogSystem, devices: readonly PoolDevice[]): Promise<SectorUser[]> {
   const users: SectorUser[] = [];
   for (const device of devices) {
-    const facts = await locateDevice(system, device);
+    const { facts } = await locateDevice(system, device);
     if (facts !== null) users.push({ kind: 'pool', name: device.path, mode: 'w', footprint: facts.footprint });
   }
   return users;

@@ -12,7 +12,7 @@ import { messageOf } from './end-vbd.ts';
 import { unameOf } from './find-disk.ts';
 import { changeFresh } from './fresh-view.ts';
 import { markDirty, outsideUsers } from './reserve-vbd.ts';
-import { catalogUsers, footprintOfDisk } from './sector-users.ts';
+import { catalogUsers, footprintOfDisk, refuseUnusableRuns } from './sector-users.ts';
 import type { Places } from './sector-users.ts';
 import { allowSharing } from './sharing-check.ts';
 import type { System } from './system.ts';
@@ -71,6 +71,7 @@ function reserve(system: System, want: CopyWant, bootId: string, process: { pipe
     refuseUnfit(disk, tx);
     const devices = new Map((await writer.devices()).map((device) => [device.id, device]));
     const runs = await writer.runs(disk.id);
+    refuseUnusableRuns(runs, places);
     const mode = want.kind === 'import' ? 'w' : 'r';
     const use: SectorUser = { kind: 'copy', name: `${want.kind} of ${unameOf(disk)}`, mode, footprint: footprintOfDisk(disk, runs, devices, places) };
     const { warnings } = allowSharing(use, [...outside, ...(await catalogUsers(writer, places))], want.expert, places);

@@ -14,7 +14,7 @@ import { parseUname } from '../core/uname.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
 import { claimDevice } from './claim-device.ts';
-import { hostBlockBytes } from './device-safety.ts';
+import { hostBlockBytes, refuseTwins } from './device-safety.ts';
 import { dataPathOf, pickDriver } from './domains.ts';
 import type { Place } from './domains.ts';
 import { undoAttach } from './end-vbd.ts';
@@ -22,7 +22,7 @@ import { findDisk, unameOf } from './find-disk.ts';
 import { sourceName } from './info.ts';
 import { refuseOverlap } from './pool-overlap.ts';
 import { reapWorkers } from './reap-workers.ts';
-import { catalogUsers, footprintOfDisk, footprintOfPath, lookUpPlaces } from './sector-users.ts';
+import { catalogUsers, footprintOfDisk, footprintOfPath, lookUpPlaces, refuseUnusableRuns } from './sector-users.ts';
 import type { Places } from './sector-users.ts';
 import type { AttachOptions, ConflictInfo } from './shapes.ts';
 import { allowSharing } from './sharing-check.ts';
@@ -130,7 +130,8 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
   }));
   const places = await lookUpPlaces(system, devices, paths);
   if (parsed.kind === 'phy') {
-    const facts = await system.host.inspect(parsed.path, { signatures: false });
+    const facts = await system.host.inspect(parsed.path, { signatures: false, twins: true });
+    refuseTwins(facts);
     await refuseOverlap(system, facts, devices, 'phy');
     (places.byPath as Map<string, typeof facts>).set(parsed.path, facts).set(facts.path, facts);
   }
@@ -244,6 +245,7 @@ async function findSource(tx: Change, want: Want): Promise<Found> {
   if (state === 'reclaimed') throw new XvdError('DISK_RECLAIMED', `the lease of ${unameOf(disk)} is over and ${disk.lostBytes} bytes of it are lost`);
   const devices = new Map((await tx.writer.devices()).map((device) => [device.id, device]));
   const runs = await tx.writer.runs(disk.id);
+  refuseUnusableRuns(runs, want.places);
   const used = [...devices.values()].filter(({ id }) => runs.some((run) => run.deviceId === id));
   return {
     source: { kind: 'vd', diskId: disk.id },

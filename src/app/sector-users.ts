@@ -1,5 +1,6 @@
 // Who uses which sectors, as the catalog tells: VBDs, wipers, image copies and the pool. (The host and the hypervisors tell the rest.)
 
+import type { XvdError } from '../base/error.ts';
 import { sectors } from '../base/units.ts';
 import type { CatalogReader } from '../catalog/catalog.ts';
 import { extentList } from '../core/mapping.ts';
@@ -10,20 +11,35 @@ import { inspectIfThere, locateDevice } from './locate-device.ts';
 import type { CatalogSystem } from './system.ts';
 
 /** What the host tells of devices, looked up once for a check. */
-export type Places = { readonly byDevice: ReadonlyMap<DeviceId, DeviceFacts>; readonly byPath: ReadonlyMap<string, DeviceFacts> };
+export type Places = {
+  readonly byDevice: ReadonlyMap<DeviceId, DeviceFacts>;
+  readonly byPath: ReadonlyMap<string, DeviceFacts>;
+  /** Devices of the pool that are not there, not the ones that the catalog knows, or fail. */
+  readonly unusable: ReadonlyMap<DeviceId, XvdError>;
+};
 
 export async function lookUpPlaces(system: CatalogSystem, devices: readonly PoolDevice[], paths: readonly string[]): Promise<Places> {
   const byDevice = new Map<DeviceId, DeviceFacts>();
   const byPath = new Map<string, DeviceFacts>();
+  const unusable = new Map<DeviceId, XvdError>();
   for (const device of devices) {
-    const facts = await locateDevice(system, device);
+    const { facts, unusable: reason } = await locateDevice(system, device);
+    if (reason !== null) unusable.set(device.id, reason);
     if (facts !== null) byDevice.set(device.id, facts);
   }
   for (const path of paths) {
     const facts = await inspectIfThere(system, path);
     if (facts !== null) byPath.set(path, facts);
   }
-  return { byDevice, byPath };
+  return { byDevice, byPath, unusable };
+}
+
+/** Before anything is recorded of a new use of these runs: what that device can't be used for. */
+export function refuseUnusableRuns(runs: readonly Run[], { unusable }: Places): void {
+  for (const { deviceId } of runs) {
+    const reason = unusable.get(deviceId);
+    if (reason !== undefined) throw reason;
+  }
 }
 
 /** Ranges of a disk on whole drives, in every space that its devices are seen in. */

@@ -30,7 +30,7 @@ const table = {
   DEVICE_IDENTITY_MISMATCH: {
     exit: 4,
     http: 409,
-    title: 'the device is not the one that the catalog knows',
+    title: 'the device is not the one that the catalog knows, or not the only one',
     fix: 'Connect the right device, or bind its replacement with `xvd adopt DEVICE`.',
   },
   LABEL_FOREIGN: {

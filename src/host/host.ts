@@ -26,10 +26,13 @@ export type DeviceFacts = {
   readonly holdsSystem: boolean;
   /** Filesystem, RAID, LVM or partition-table signatures found, in blkid's words; [] = none. */
   readonly signatures: readonly string[];
+  /** Paths of other devices here that bear this identity too: clones, or paths of one device that nothing has joined. */
+  readonly twins: readonly string[];
 };
 
-/** `signatures: false` leaves them out ([]): looking for them reads the device and takes longer than all else. */
-export type InspectOptions = { readonly signatures?: boolean };
+/** `signatures: false` leaves them out ([]): looking for them reads the device and takes longer than all else. So does looking
+ *  for twins, which asks every device of the host; left out with the signatures, unless it is said otherwise. */
+export type InspectOptions = { readonly signatures?: boolean; readonly twins?: boolean };
 
 export type ByteRange = { readonly offsetBytes: Bytes; readonly lengthBytes: Bytes };
 
@@ -42,7 +45,8 @@ export interface Host {
    *  VBDs are not in it, nor are processes of ours (this one, and any that has a pipe of XVD_RUN open): the catalog tells of them. */
   users(): Promise<readonly SectorUser[]>;
   /** Throws DEVICE_IDENTITY_MISMATCH or DEVICE_NOT_FOUND unless what the path opens now is that device, of that size;
-   *  with a descriptor, unless what is open on it is (the path may lead elsewhere by then).
+   *  with a descriptor, unless what is open on it is (the path may lead elsewhere by then). Two devices with one identity are
+   *  DEVICE_IDENTITY_MISMATCH, naming both; one that is known by its label, or by path and size only, has no twins.
    *  An identity of kind `label` is read from the label at the head (core/label.ts, decodeLabel over the first 4096 bytes). */
   verify(device: PlanDevice, fd?: number): Promise<void>;
   /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */

@@ -16,12 +16,14 @@ import { mountOf } from './mountinfo.ts';
 import { readSignatures } from './signatures.ts';
 import { parseSwaps } from './swaps.ts';
 import type { BlockNode, SysRoots } from './sys-block.ts';
+import { twinsOf } from './twins.ts';
 
 export type InspectOptions = LayerSource & {
   /** Of the catalog: what it stands on is part of the system. */
   readonly stateFolder: string | null;
   /** Whether to look for them. */
   readonly signatures: boolean;
+  readonly twins: boolean;
 };
 
 export async function inspectPath(options: InspectOptions, given: string): Promise<DeviceFacts> {
@@ -72,6 +74,7 @@ async function inspectBlock(options: InspectOptions, layers: Layers, number: str
     copyOnWrite: false,
     holdsSystem: await holdsSystem(options, layers, footprint),
     signatures: options.signatures ? await readSignatures(options.programs, path, sizeBytes) : [],
+    twins: options.twins ? twinsOf(options.roots, node).map((twin) => twin.path) : [],
   };
 }
 
@@ -97,6 +100,7 @@ async function inspectFile(options: InspectOptions, layers: Layers, path: string
     copyOnWrite: COPY_ON_WRITE.has(filesystemId(path)?.type ?? 0),
     holdsSystem: await holdsSystem(options, layers, footprint),
     signatures: options.signatures ? await readSignatures(options.programs, path, sizeBytes) : [],
+    twins: [],
   };
 }
 

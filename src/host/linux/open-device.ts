@@ -12,8 +12,9 @@ import type { DeviceIdentity, PlanDevice } from '../../core/types.ts';
 import { identityOfBlock, identityText, sameIdentity } from './identity.ts';
 import { asXvdError, identityOfFile } from './inspect.ts';
 import { alignedBuffer } from './kernel-calls.ts';
-import { allBlockNumbers, readBlockNode } from './sys-block.ts';
+import { readBlockNode } from './sys-block.ts';
 import type { BlockNode, SysRoots } from './sys-block.ts';
+import { twinsOf } from './twins.ts';
 
 export type OpenDevice = { readonly handle: FileHandle; readonly direct: boolean; readonly number: string | null; readonly blockBytes: number };
 
@@ -62,7 +63,7 @@ async function check(roots: SysRoots, device: PlanDevice, handle: FileHandle): P
   const same = device.identity.kind === 'path' ? device.identity.path === device.path : sameIdentity(found, device.identity);
   if (!same)
     throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is ${identityText(found)}, the catalog knows it as ${identityText(device.identity)}`);
-  if (node !== null && device.identity.kind !== 'label') refuseTwins(roots, device.path, node);
+  if (node !== null && device.identity.kind !== 'label' && device.identity.kind !== 'path') refuseTwins(roots, device.path, node);
   return { number, blockBytes: node?.logicalBlockBytes ?? SECTOR_BYTES };
 }
 
@@ -74,19 +75,11 @@ async function identityOf(device: PlanDevice, handle: FileHandle, own: DeviceIde
   return label === null ? own : { kind: 'label', deviceUuid: label.deviceUuid };
 }
 
-/** Two devices with one identity are an error that names both: a cloned disk, or a serial number that its maker gave twice. */
+/** Two devices with one identity are an error that names both: which of them the catalog means can't be told. */
 function refuseTwins(roots: SysRoots, path: string, node: BlockNode): void {
-  const identity = identityOfBlock(node);
-  if (identity.kind === 'path') return;
-  for (const number of allBlockNumbers(roots)) {
-    const other = number === node.number ? null : readBlockNode(roots, number);
-    if (other === null || other.sizeSectors === 0 || !sameIdentity(identity, identityOfBlock(other))) continue;
-    // A drive and its first sector's partition differ; the paths of one multipath device are one.
-    const isPath = other.holders.some((holder) => node.holders.includes(holder));
-    const isPart = other.partition?.drive === node.number || node.partition?.drive === other.number;
-    if (!isPath && !isPart)
-      throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${other.path} are both ${identityText(identity)}`, {
-        fix: 'Take one of them away, or format the device with a label.',
-      });
-  }
+  const [twin] = twinsOf(roots, node);
+  if (twin !== undefined)
+    throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${twin.path} are both ${identityText(identityOfBlock(node))}`, {
+      fix: 'Take one of them away, or format the device with a label.',
+    });
 }

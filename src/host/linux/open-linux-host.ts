@@ -58,8 +58,8 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     else keepLast(nodes, deviceNumber(facts.rdev));
   };
   return {
-    inspect: async (path, { signatures = true } = {}) => {
-      const facts = await inspectPath({ ...source(), stateFolder, signatures }, path);
+    inspect: async (path, { signatures = true, twins = signatures } = {}) => {
+      const facts = await inspectPath({ ...source(), stateFolder, signatures, twins }, path);
       remember(facts.path);
       return facts;
     },

@@ -41,6 +41,7 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
   const verified = (device: PlanDevice): Entry => {
     const entry = look(device.path);
     verify(device, entry);
+    refuseTwins(device, entry, entries);
     return entry;
   };
   const add = (device: SimulatedDevice): void => {
@@ -49,7 +50,7 @@ export function openSimulatedHost(devices: readonly SimulatedDevice[] = []): Sim
   for (const device of devices) add(device);
   return {
     ...aliveMarks(pipes),
-    inspect: async (path) => look(path).facts,
+    inspect: async (path) => withTwins(look(path), entries),
     users: async () => users,
     verify: async (device) => void verified(device),
     zero: async (device, ranges, progress, signal) => {
@@ -132,8 +133,27 @@ function settle(store: PageStore, ranges: readonly ByteRange[]): void {
 function verify(device: PlanDevice, { facts, store }: Entry): void {
   const label = device.identity.kind === 'label' ? decodeLabel(store.readCached(0, LABEL_HEADER_BYTES)) : null;
   const found: DeviceIdentity = label === null ? facts.identity : { kind: 'label', deviceUuid: label.deviceUuid };
-  const same = device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && JSON.stringify(found) === JSON.stringify(device.identity);
+  const sameIdentity = device.identity.kind === 'path' ? device.identity.path === device.path : JSON.stringify(found) === JSON.stringify(device.identity);
+  const same = device.kind === facts.kind && device.sizeBytes === facts.sizeBytes && sameIdentity;
   if (!same) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} is not the device that the catalog knows`);
+}
+
+/** Of other sectors, with the same identity: the paths of one device are one. */
+function withTwins({ facts }: Entry, entries: ReadonlyMap<string, Entry>): DeviceFacts {
+  const spaces = new Set(facts.footprint.own.map(({ space }) => space));
+  const twins = [...entries.values()].filter(
+    (other) =>
+      other.present &&
+      facts.identity.kind !== 'path' &&
+      JSON.stringify(other.facts.identity) === JSON.stringify(facts.identity) &&
+      !other.facts.footprint.own.some(({ space }) => spaces.has(space)),
+  );
+  return { ...facts, twins: twins.map((other) => other.facts.path) };
+}
+
+function refuseTwins({ path, identity }: PlanDevice, entry: Entry, entries: ReadonlyMap<string, Entry>): void {
+  const [twin] = identity.kind === 'label' || identity.kind === 'path' ? [] : withTwins(entry, entries).twins;
+  if (twin !== undefined) throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${path} and ${twin} have one identity`);
 }
 
 function factsOf({ path, sizeBytes, ...given }: SimulatedDevice, index: number): DeviceFacts {
@@ -153,6 +173,7 @@ function factsOf({ path, sizeBytes, ...given }: SimulatedDevice, index: number):
     copyOnWrite: false,
     holdsSystem: false,
     signatures: [],
+    twins: [],
     ...given,
   };
 }
