@@ -8,7 +8,7 @@ import { leaseEnd } from '../core/duration.ts';
 import { diskState, isLiving } from '../core/lease.ts';
 import { requireName } from '../core/name.ts';
 import { formatSize, roundDiskSize } from '../core/size.ts';
-import type { Disk, Run } from '../core/types.ts';
+import type { DeviceId, Disk, PoolDevice, Run } from '../core/types.ts';
 import { allocate, deviceMap, takeWhole } from './allocate.ts';
 import type { DeviceMap } from './allocate.ts';
 import { look } from './change.ts';
@@ -18,6 +18,7 @@ import { diskInfo, diskInfoOf } from './info.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import type { Work } from './prepare-disk.ts';
 import { changeReaped } from './reap-workers.ts';
+import { requireDevice } from './require-device.ts';
 import type { Changed, CreateOptions, DiskInfo, Warnings } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
 
@@ -39,18 +40,25 @@ class DryRun extends Error {
   }
 }
 
+/** Carries out of its transaction which devices the disk would lie on, so that they are looked at before anything is recorded. */
+class Unseen extends Error {
+  readonly devices: readonly PoolDevice[];
+  constructor(devices: readonly PoolDevice[]) {
+    super('devices that were not looked at');
+    this.devices = devices;
+  }
+}
+
 /**
  * Creates a disk of `sizeBytes` (rounded up to 4096), living when this returns and reading as zeros.
- * The same name and size again completes a disk that is still preparing. POOL_FULL, NAME_TAKEN, POOL_NOT_FOUND.
+ * The same name and size again completes a disk that is still preparing. POOL_FULL, NAME_TAKEN, POOL_NOT_FOUND; DEVICE_NOT_FOUND or
+ * DEVICE_IDENTITY_MISMATCH when a device that it would lie on is not there, or is another.
  */
 export async function createDisk(system: CatalogSystem, options: CreateOptions, work: Work = {}): Promise<DiskInfo & Changed & Warnings> {
   const request = validate(options);
   const warnings = request.sizeBytes === options.sizeBytes ? [] : [`size rounded up to ${request.sizeBytes} bytes, a multiple of 4096`];
   try {
-    const { disk, made } = await changeReaped(system, 'create', async (tx) => {
-      const recorded = await record(tx, request);
-      return { disk: recorded, made: diskInfo(recorded, [], tx) };
-    });
+    const { disk, made } = await recordOnSeen(system, request);
     if (!disk.preparing) return { ...made, changed: true, warnings };
     await prepareDisk(system, disk.id, work);
     const info = await look(system, async (reader, now) => diskInfoOf(reader, (await reader.disk(disk.id)) ?? disk, now));
@@ -76,12 +84,32 @@ function validate(options: CreateOptions): Request {
   };
 }
 
-async function record(tx: Change, request: Request): Promise<Disk> {
+/** Wiping looks at each device by itself; a disk that is not wiped is recorded when its devices were seen to be there. */
+async function recordOnSeen(system: CatalogSystem, request: Request): Promise<{ disk: Disk; made: DiskInfo }> {
+  const seen = new Set<DeviceId>();
+  for (;;) {
+    try {
+      return await changeReaped(system, 'create', async (tx) => {
+        const disk = await record(tx, request, seen);
+        return { disk, made: diskInfo(disk, [], tx) };
+      });
+    } catch (error) {
+      if (!(error instanceof Unseen)) throw error;
+      for (const device of error.devices) {
+        await requireDevice(system, device);
+        seen.add(device.id);
+      }
+    }
+  }
+}
+
+async function record(tx: Change, request: Request, seen: ReadonlySet<DeviceId>): Promise<Disk> {
   const resumed = request.name === null ? null : await settleName(tx, request.name, request.sizeBytes);
   if (resumed !== null) return resumed;
   const expiresAt = leaseEnd(request.options, tx.now);
   const devices = await deviceMap(tx);
   const { runs, blockBytes } = await takeSpace(tx, request, devices);
+  if (!request.wipe) refuseUnseen(runs, devices, seen);
   const preparing = request.wipe && runs.some((run) => !run.clean);
   const disk = await tx.writer.addDisk({
     name: request.name,
@@ -100,6 +128,11 @@ async function record(tx: Change, request: Request): Promise<Disk> {
   await tellCreated(tx, disk, expiresAt);
   if (request.options.dryRun === true) throw new DryRun(diskInfo({ ...disk, preparing: false }, [], tx));
   return disk;
+}
+
+function refuseUnseen(runs: readonly Run[], devices: DeviceMap, seen: ReadonlySet<DeviceId>): void {
+  const ids = new Set(runs.map(({ deviceId }) => deviceId)).difference(seen);
+  if (ids.size > 0) throw new Unseen([...devices.values()].filter(({ id }) => ids.has(id)));
 }
 
 async function tellCreated(tx: Change, disk: Disk, expiresAt: WallMs | null): Promise<void> {

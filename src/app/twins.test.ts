@@ -77,7 +77,7 @@ eachCatalog(
     addTwin(system, '/dev/sdt');
     await format(system, '/dev/sdt', false);
     addTwin(system, '/dev/sdu');
-    await assert.rejects(createDisk(system, { sizeBytes: MIB }), code('DEVICE_IDENTITY_MISMATCH', both));
+    for (const wipe of [true, false]) await assert.rejects(createDisk(system, { sizeBytes: MIB, wipe }), code('DEVICE_IDENTITY_MISMATCH', both));
     await assert.rejects(adoptDevice(system, { device: '/dev/sdu', replaces: '/dev/sdt', force: true }), code('DEVICE_IDENTITY_MISMATCH', both));
   },
   ['DEVICE_IDENTITY_MISMATCH'],
