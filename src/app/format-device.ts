@@ -5,7 +5,7 @@ import { XvdError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { bytes, extents, MIB } from '../base/units.ts';
 import { layoutDevice } from '../core/geometry.ts';
-import { encodeLabel, labelPlaces } from '../core/label.ts';
+import { labelPlaces } from '../core/label.ts';
 import type { Label } from '../core/label.ts';
 import { requireName } from '../core/name.ts';
 import { formatSize } from '../core/size.ts';
@@ -16,11 +16,13 @@ import { claimDevice } from './claim-device.ts';
 import { change } from './change.ts';
 import type { Change } from './change.ts';
 import { deviceInfo } from './info.ts';
+import { labelNewDevice } from './label-new-device.ts';
 import { planAsIs } from './plan-as-is.ts';
 import { findInPool, refuseOverlap } from './pool-overlap.ts';
 import { planDevice } from './settle-runs.ts';
 import type { Changed, DeviceInfo, FormatOptions, Warnings } from './shapes.ts';
 import type { CatalogSystem } from './system.ts';
+import { labelOf } from './write-labels.ts';
 
 type NewDevice = Omit<PoolDevice, 'id'>;
 
@@ -50,8 +52,8 @@ export async function formatDevice(system: CatalogSystem, options: FormatOptions
   const device = newDevice(system, facts, pool, options);
   if (options.wipe === true)
     await system.host.zero(planAsIs(facts), [{ offsetBytes: device.dataStartBytes, lengthBytes: bytes(device.extentCount * device.extentBytes) }]);
-  if (device.labelled) await writeLabels(system, device, facts, catalogId);
-  const added = await addCompared(system, { facts, device, wiped: options.wipe === true }, known);
+  const record = () => addCompared(system, { facts, device, wiped: options.wipe === true }, known);
+  const added = device.labelled ? await labelNewDevice(system, facts, newLabel(system, device, catalogId), record) : await record();
   const warnings = device.overcommitted ? [`${device.path} is not allocated in full: its filesystem can run out of space under the disks`] : [];
   return { ...(await infoOf(system, added)), changed: true, warnings };
 }
@@ -84,22 +86,9 @@ function newDevice(system: CatalogSystem, facts: DeviceFacts, pool: string, opti
   };
 }
 
-async function writeLabels(system: CatalogSystem, device: NewDevice, facts: DeviceFacts, catalogId: string): Promise<void> {
-  const label: Label = {
-    deviceUuid: device.uuid,
-    catalogId,
-    host: system.hostName,
-    pool: device.pool,
-    sizeBytes: device.sizeBytes,
-    extentBytes: device.extentBytes,
-    dataStartBytes: device.dataStartBytes,
-    commitNumber: 0,
-    highestDiskId: 0,
-    writtenAtMs: Math.max(0, system.clock.read().wallMs),
-  };
-  // The tail first: a head with no tail could be taken for a whole one.
-  for (const place of labelPlaces(device.sizeBytes).toReversed()) await system.host.writeBytes(planAsIs(facts), place, encodeLabel(label));
-}
+/** Its numbers lag: the first writer of labels brings them up. */
+const newLabel = (system: CatalogSystem, device: NewDevice, catalogId: string): Label =>
+  labelOf(system, device, { catalogId, commitNumber: 0, highestDiskId: 0 });
 
 /** What was in the catalog when the device was compared with it. */
 type Known = { readonly devices: ReadonlySet<number>; readonly generations: ReadonlySet<number> };
