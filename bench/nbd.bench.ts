@@ -190,14 +190,19 @@ function ticks(): number {
 const dropCache = (): Promise<unknown> => run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
 const warmCache = (): Promise<unknown> => run('dd', [`if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none']);
 
+/** Each is first as often as the others. */
+const rotated = <T>(list: readonly T[], by: number): readonly T[] => list.map((_, index) => list[(index + by) % list.length] as T);
+
 type Result = { readonly row: readonly Cell[]; readonly ratio: number };
 
 async function compare(one: Case, path: string): Promise<Result> {
   const figures = new Map<string, Figure[]>();
   for (let round = 0; round < rounds; round += 1) {
-    for (const start of starts[one.mode]) {
+    for (const start of rotated(starts[one.mode], round)) {
       const server = await start(path);
       try {
+        // What another server has written is not written back at this one's expense.
+        await run('sync', ['--data', file]);
         await started();
         await (one.mode === 'cold' ? dropCache() : warmCache());
         figures.set(server.name, [...(figures.get(server.name) ?? []), await measure(one, server)]);
