@@ -44,7 +44,7 @@ export class Connection {
       if (options.how === 'alone') this.exec('PRAGMA locking_mode = EXCLUSIVE');
       // FULL: every commit is on the device when it returns. The checkpoint is left to one commit in some hundreds.
       this.exec(`PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;
-        PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 6000; PRAGMA journal_size_limit = 67108864; PRAGMA query_only = ${options.readOnly ? 1 : 0}`);
+        PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864; PRAGMA query_only = ${options.readOnly ? 1 : 0}`);
     } catch (error) {
       this.database.close();
       throw error;
