@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { XvdError } from '../base/error.ts';
 import { MIB } from '../base/units.ts';
+import type { Unplug } from '../hypervisor/hypervisor.ts';
 import { faultyHypervisor } from '../hypervisor/fake/faulty-hypervisor.ts';
 import { openWorld } from '../../test/sim/world.ts';
 import type { World } from '../../test/sim/world.ts';
@@ -65,6 +66,24 @@ test('a detach by force that was cut off is completed at the next start, used or
   dataPath.letGo(1);
   await reconcile(system);
   assert.deepEqual(await states(system), []);
+});
+
+test('by force a guest loses no request where the hypervisor would lose it: its data path ends first', async () => {
+  for (const forceLosesRequests of [true, undefined]) {
+    const { system, qemu, dataPath } = await withVbd();
+    const servedAtUnplug: number[] = [];
+    const careless = new Proxy(qemu, {
+      get(target, name): unknown {
+        if (name === 'forceLosesRequests') return forceLosesRequests;
+        if (name === 'unplug') return async (what: Unplug) => void (servedAtUnplug.push((await dataPath.list()).length), await target.unplug(what));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const hypervisors = system.hypervisors.map((one) => (one.name === qemu.name ? careless : one));
+    await detachVbd({ ...system, hypervisors }, { ...at, force: true });
+    assert.deepEqual([servedAtUnplug, await states(system)], [[forceLosesRequests ? 0 : 1], []]);
+  }
 });
 
 test('a hypervisor that does not answer keeps no daemon from starting, and its guests are served', async () => {

@@ -17,8 +17,14 @@ export type How = {
 
 export async function endVbd(system: System, vbd: Vbd, how: How): Promise<Vbd> {
   const { generation, domain, target } = vbd;
+  const hypervisor = hypervisorOf(system, vbd);
+  // Whether it has gone is asked below, as of any other.
+  if (how.force && hypervisor?.forceLosesRequests === true)
+    await dataPathOf(system, vbd.driver)
+      .close(generation)
+      .catch(() => undefined);
   try {
-    await hypervisorOf(system, vbd)?.unplug({ generation, domain, target, force: how.force });
+    await hypervisor?.unplug({ generation, domain, target, force: how.force });
   } catch (error) {
     // A domain that does not let go does not keep the data path open, when forced: its I/O fails from here on.
     if (!how.force) throw error;

@@ -29,6 +29,11 @@ export type Unplug = { readonly generation: Generation; readonly domain: string;
 
 export interface Hypervisor extends AsyncDisposable {
   readonly name: 'host' | 'qemu' | 'xen';
+  /**
+   * What is taken away by force loses the requests that the guest has in flight, and its kernel waits for them for ever, and with it
+   * for every later device: the data path ends first, and they fail.
+   */
+  readonly forceLosesRequests?: true;
   /** false, with the reason, where this host lacks it. */
   available(): Promise<{ readonly available: boolean; readonly reason: string }>;
   domains(): Promise<readonly DomainFacts[]>;

@@ -44,6 +44,7 @@ export const openXen = (options: XenOptions): Hypervisor => new Xen(options);
 
 class Xen implements Hypervisor {
   readonly name = 'xen';
+  readonly forceLosesRequests = true;
   readonly #options: XenOptions;
   readonly #saved: SavedGuests;
   readonly #stopping = new Set<string>();
