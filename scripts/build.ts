@@ -134,7 +134,7 @@ const results = await Promise.all([
     format: 'cjs',
     minifyWhitespace: true,
     outExtension: { '.js': '.cjs' },
-    define: { 'import.meta.url': 'ownUrl', BUILD: JSON.stringify(hash) },
+    define: { 'import.meta.url': 'ownUrl', BUILD: JSON.stringify(hash), BUILT_ON: JSON.stringify(process.version) },
     banner: { js: `// ${hash}\nconst ownUrl = require('node:url').pathToFileURL(__filename).href;` },
   }),
   build({ ...common, entryPoints: entriesOf((name) => name === 'index'), format: 'esm', splitting: true, chunkNames: '[name]-[hash]' }),

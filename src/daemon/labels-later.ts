@@ -4,6 +4,7 @@
 import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../base/limits.ts';
+import { leaveProcess } from './leave-process.ts';
 
 export type LabelWork = { readonly stateFolder: string; readonly runFolder: string };
 
@@ -16,16 +17,8 @@ const markOf = ({ runFolder }: LabelWork): string => join(runFolder, 'labels.due
 export async function writeLabelsLater(work: LabelWork): Promise<boolean> {
   try {
     if (!mark(work)) return true;
-    const { spawn } = await import('node:child_process');
     const program = new URL('./label-writer.ts', import.meta.url).pathname;
-    // Of a session of its own, and in nobody's way: neither the terminal nor the folder of the command is held.
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, JSON.stringify(work)], {
-      stdio: 'ignore',
-      detached: true,
-      cwd: '/',
-    });
-    child.on('error', () => unmark(work)).unref();
-    return child.pid !== undefined;
+    return await leaveProcess(program, [JSON.stringify(work)], () => unmark(work));
   } catch {
     return false;
   }
