@@ -81,18 +81,32 @@ function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path:
   return [...found, ...mapsOf(pid, files, mayHang)];
 }
 
+/** Lines of shared mappings of what has a path. One search for what few lines have, and then a look back, over the text as it is:
+ *  a process can have tens of thousands of mappings, and line by line takes six times as long. */
+const SHARED_MAPPING = /(?<=^[0-9a-f]+-[0-9a-f]+) [r-]([w-])[x-]s [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)/gm;
+
+export type SharedMapping = { readonly writable: boolean; readonly device: string; readonly inode: string; readonly path: string };
+
+/** Of the text of `/proc/PID/maps`. */
+export const sharedMappings = (maps: string): readonly SharedMapping[] =>
+  Array.from(maps.matchAll(SHARED_MAPPING), ([, write, major = '', minor = '', inode = '', path = '']) => ({
+    writable: write === 'w',
+    device: `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}`,
+    inode,
+    path,
+  }));
+
 /** A file can be closed and still be written through a shared mapping. */
 function mapsOf(pid: string, files: ReadonlySet<string>, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const found: OpenNode[] = [];
-  for (const line of (quietly(() => readFileSync(`/proc/${pid}/maps`, 'utf8')) ?? '').split('\n')) {
-    const match = /^\S+ r?-?(w|-)[x-]s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)$/.exec(line);
-    const [, write = '', major = '', minor = '', inode = '', path = ''] = match ?? [];
-    if (match === null || mayHang(path)) continue;
-    const device = `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}`;
-    const head = { pid: Number(pid), command: commandOf(pid), writable: write === 'w' };
+  for (const { writable, device, inode, path } of sharedMappings(quietly(() => readFileSync(`/proc/${pid}/maps`, 'utf8')) ?? '')) {
+    if (mayHang(path)) continue;
     const number = path.startsWith('/dev/') ? blockNumberOf(path) : null;
+    const isFile = files.has(`${device}:${inode}`);
+    if (number === null && !isFile) continue;
+    const head = { pid: Number(pid), command: commandOf(pid), writable };
     if (number !== null) found.push({ ...head, kind: 'block', number });
-    if (files.has(`${device}:${inode}`)) found.push({ ...head, kind: 'file', device, inode: Number(inode), sizeBytes: sizeOf(path), path });
+    if (isFile) found.push({ ...head, kind: 'file', device, inode: Number(inode), sizeBytes: sizeOf(path), path });
   }
   return found;
 }

@@ -1,0 +1,40 @@
+// What a process has mapped, from the kernel's text.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { sharedMappings } from './processes.ts';
+
+const line = (mode: string, rest: string): string => `7f1c2a000000-7f1c2a001000 ${mode} 00001000 ${rest}\n`;
+
+test('shared mappings of files and nodes are found, writable or not, by device and inode', () => {
+  const maps = [
+    line('r-xp', '08:01 12                         /usr/bin/ls'),
+    line('rw-s', '08:01 99                         /srv/a file of mine'),
+    line('rw-p', '00:00 0 '),
+    line('r--s', 'fd:1f 7 /dev/sdb'),
+    line('---s', '00:01 1024 /dev/zero (deleted)'),
+    line('rw-s', '00:00 0                          [anon_shmem:x]'),
+    line('-w-s', '08:01 100 /write only'),
+  ].join('');
+  assert.deepEqual(
+    sharedMappings(maps).map(({ writable, device, inode, path }) => `${writable ? 'w' : 'r'} ${device} ${inode} ${path}`),
+    ['w 8:1 99 /srv/a file of mine', 'r 253:31 7 /dev/sdb', 'r 0:1 1024 /dev/zero (deleted)', 'w 8:1 100 /write only'],
+  );
+  assert.deepEqual(sharedMappings(''), []);
+});
+
+test('a name that looks like the fields of a mapping is a name', () => {
+  const trap = '/srv/x rw-s 00000000 08:10 5 /dev/sdb';
+  assert.deepEqual(sharedMappings(line('r--p', `08:01 12 ${trap}`)), []);
+  assert.deepEqual(
+    sharedMappings(line('r--s', `08:01 12 ${trap}`)).map(({ writable, path }) => [writable, path]),
+    [[false, trap]],
+  );
+});
+
+test('it finds what a look at each line by itself finds, here', () => {
+  const maps = readFileSync('/proc/self/maps', 'utf8');
+  const byLine = maps.split('\n').filter((each) => /^\S+ \S\S\Ss \S+ \S+ \d+ +\//.test(each));
+  assert.equal(sharedMappings(maps).length, byLine.length);
+});
