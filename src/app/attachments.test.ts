@@ -75,7 +75,11 @@ test('by force a guest loses no request where the hypervisor would lose it: its 
     const careless = new Proxy(qemu, {
       get(target, name): unknown {
         if (name === 'forceLosesRequests') return forceLosesRequests;
-        if (name === 'unplug') return async (what: Unplug) => void (servedAtUnplug.push((await dataPath.list()).length), await target.unplug(what));
+        if (name === 'unplug')
+          return async (what: Unplug): Promise<void> => {
+            servedAtUnplug.push((await dataPath.list()).length);
+            await target.unplug(what);
+          };
         const value: unknown = Reflect.get(target, name);
         return typeof value === 'function' ? value.bind(target) : value;
       },
