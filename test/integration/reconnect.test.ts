@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
 import { builtXvd } from './built-xvd.ts';
 import type { BuiltXvd } from './built-xvd.ts';
-import { contentOf, processesOf } from './guest-disk.ts';
+import { contentOf, must, processesOf } from './guest-disk.ts';
 import type { Vbd } from './guest-disk.ts';
 
 const MIB = 2 ** 20;
@@ -69,6 +70,81 @@ test('kill -9 of a connection process: the reconnect carries on, and what it wri
   await xvd.json('detach', 'xvda', 'app');
   const content = await contentOf(xvd, 'vd:first');
   assert.deepEqual([content[0], content[MIB], content[2 * MIB], content[3 * MIB], content[MIB + MIB / 2]], [0x41, 0x42, 0x43, 0x44, 0]);
+});
+
+type Load = {
+  /** Requests that the VBD has answered so far. */
+  answered(): bigint;
+  /** Ends it: its errors, and how many reads it compared. */
+  end(): Promise<{ error: number; reads: number }>;
+};
+
+/** fio, which can't reconnect, writes and reads back what it wrote until it is told to end. The first wrong byte or error ends it. */
+function verifyingLoad(t: TestContext, xvd: BuiltXvd, { uri, generation }: Vbd): Load {
+  const shape = ['--rw=randwrite', '--bsrange=4k-64k', '--size=4M', '--iodepth=8', '--fsync=32', '--time_based', '--runtime=600'];
+  const verify = ['--verify=crc32c', '--verify_backlog=64', '--verify_fatal=1', '--verify_state_save=0'];
+  const report = join(xvd.folder, 'fio.json');
+  const words = ['--name=v', '--ioengine=nbd', '--thread', `--uri=${uri}`, ...shape, ...verify, '--output-format=json', `--output=${report}`];
+  const fio = spawn('fio', words, { stdio: 'ignore', cwd: xvd.folder });
+  const ended = once(fio, 'exit');
+  t.after(() => void fio.kill('SIGKILL'));
+  const page = join(xvd.folder, 'run', 'vbd', String(generation), 'shared');
+  return {
+    answered() {
+      assert.equal(fio.exitCode, null, 'the load goes on');
+      const counters = readFileSync(page);
+      return counters.readBigUInt64LE(0) + counters.readBigUInt64LE(8);
+    },
+    async end() {
+      fio.kill('SIGINT');
+      await ended;
+      // What it says to people comes before.
+      const said = readFileSync(report, 'utf8');
+      const { jobs } = JSON.parse(said.slice(said.indexOf('\n{'))) as { jobs: { error: number; read: { total_ios: number } }[] };
+      return { error: jobs[0]?.error ?? NaN, reads: jobs[0]?.read.total_ios ?? 0 };
+    },
+  };
+}
+
+/** That its daemon counts. */
+async function connectionsOf(xvd: BuiltXvd, { generation }: Vbd): Promise<number> {
+  const metrics = (await xvd.ask('GET', '/metrics')).text;
+  return Number(new RegExp(`^xvd_vbd_connections\\{[^}]*generation="${generation}"[^}]*\\} (\\d+)$`, 'm').exec(metrics)?.[1]);
+}
+
+test('kill -9 of the daemon, again and again under a load that verifies: it meets no error, and each new daemon knows its connection', async (t) => {
+  const xvd = builtXvd(t, 64 * MIB);
+  await xvd.json('format', xvd.pool, '--extent-size', '1M');
+  let daemon = await xvd.serve();
+  await xvd.json('create', '4M', '--name', 'first');
+  const vbd = await attach(xvd, 'vd:first');
+  const load = verifyingLoad(t, xvd, vbd);
+  const goesOn = async (): Promise<void> => {
+    const before = load.answered();
+    await until('the load goes on', () => load.answered() > before + 200n);
+  };
+  await goesOn();
+  for (let round = 0; round < 3; round += 1) {
+    daemon.kill('SIGKILL');
+    await once(daemon, 'exit');
+    await goesOn();
+    daemon = await xvd.serve();
+    const known = await xvd.json<Vbd[]>('vbds');
+    assert.deepEqual(
+      known.map(({ generation, state, uri }) => [generation, state, uri]),
+      [[vbd.generation, 'attached', vbd.uri]],
+    );
+    await until('its connection is counted, and no other', async () => (await connectionsOf(xvd, vbd)) === 1);
+    // Whoever comes now is served by it beside the load.
+    assert.equal((await must('nbdinfo', '--size', vbd.uri)).trim(), String(4 * MIB));
+    await goesOn();
+  }
+  const { error, reads } = await load.end();
+  assert.equal(error, 0);
+  assert.ok(reads > 0, 'it has read back what it wrote');
+  await until('its connection has ended', async () => (await connectionsOf(xvd, vbd)) === 0);
+  await xvd.json('detach', 'xvda', 'app');
+  assert.deepEqual(await xvd.json('check'), { problems: [] });
 });
 
 test('a write that was in flight when its VBD was revoked never reaches the next owner of the name, nor its own disk later', async (t) => {
