@@ -2,6 +2,7 @@
 // with force, since what happened since is lost with it.
 
 import { join } from 'node:path';
+import { CATALOG_FILE } from '../base/catalog-file.ts';
 import { XvdError } from '../base/error.ts';
 import { setCatalogAside } from '../catalog/sqlite/open-copy.ts';
 import { composeCatalogSystem } from './compose.ts';
@@ -26,7 +27,7 @@ export async function composeForRecovery(folders: Folders, force: boolean): Prom
     if (!force)
       throw new XvdError('CATALOG_DAMAGED', error.message, {
         cause: error,
-        fix: `Use --force: ${join(folders.stateFolder, 'catalog.sqlite')} is put aside, and every disk comes back suspect.`,
+        fix: `Use --force: ${join(folders.stateFolder, CATALOG_FILE)} is put aside, and every disk comes back suspect.`,
       });
     // A daemon would go on writing into the files that were put aside. DAEMON_RUNNING.
     const { openSyscalls } = await import('../host/syscalls.ts');

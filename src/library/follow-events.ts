@@ -4,6 +4,7 @@ import { existsSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
 import type { EventInfo } from '../app/shapes.ts';
+import { CATALOG_FILE } from '../base/catalog-file.ts';
 
 export type FollowOptions = {
   /** Only those after this one; 0 or left out = from the oldest that is kept. */
@@ -51,7 +52,7 @@ function watchFolder(folder: string, changed: () => void): { close(): void } {
     const there = nearestFolder(folder);
     watcher = watch(there, (_, name) => {
       if (there !== folder) begin();
-      if (there !== folder || name === null || name.startsWith('catalog.sqlite')) changed();
+      if (there !== folder || name === null || name.startsWith(CATALOG_FILE)) changed();
     });
     // Made between the look and the watch.
     if (there !== folder && nearestFolder(folder) !== there) begin();

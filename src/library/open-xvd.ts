@@ -27,6 +27,7 @@ import type {
   Warnings,
 } from '../app/shapes.ts';
 import type { CatalogSystem } from '../app/system.ts';
+import { CATALOG_FILE } from '../base/catalog-file.ts';
 import { XvdError } from '../base/error.ts';
 import type { DomainInput } from '../core/domain-description.ts';
 import type { ExpertLevel } from '../core/types.ts';
@@ -126,7 +127,7 @@ type OnCatalog = Pick<
 
 function onCatalog(system: ComposedCatalog, settings: Settings): OnCatalog {
   // What can only fail without a catalog must not make one.
-  const isMade = (): boolean => existsSync(join(settings.stateFolder, 'catalog.sqlite'));
+  const isMade = (): boolean => existsSync(join(settings.stateFolder, CATALOG_FILE));
   const mustKnow = async (disk: string): Promise<void> => {
     if (!isMade()) await (await import('../app/show-disk.ts')).showDisk(system, disk);
   };

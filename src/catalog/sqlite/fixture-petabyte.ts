@@ -5,9 +5,10 @@ import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
+import { CATALOG_FILE } from '../../base/catalog-file.ts';
 import { bytes, extents, GIB, MIB } from '../../base/units.ts';
 import { device, fixedClock, seededRandom } from '../fixture.ts';
-import { CATALOG_FILE, openSqliteCatalog } from './open.ts';
+import { openSqliteCatalog } from './open.ts';
 import { NEVER_MS, SPAN_DISKS } from './schema.ts';
 
 export const DEVICES = 16;

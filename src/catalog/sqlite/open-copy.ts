@@ -3,11 +3,11 @@
 import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { CATALOG_FILE } from '../../base/catalog-file.ts';
 import type { Random } from '../../base/clock.ts';
 import { XvdError } from '../../base/error.ts';
 import type { Catalog } from '../catalog.ts';
 import { folderError } from './errors.ts';
-import { CATALOG_FILE } from './open.ts';
 import { SqliteCatalog } from './sqlite-catalog.ts';
 
 /** FILE_NOT_FOUND, CATALOG_DAMAGED, CATALOG_NEWER. The caller disposes of it. */

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 
+import { CATALOG_FILE } from '../../base/catalog-file.ts';
 import type { Clock, Random } from '../../base/clock.ts';
 import type { Catalog } from '../catalog.ts';
 import type { Migration } from './migrations/migrations.ts';
@@ -20,8 +21,6 @@ export type SqliteCatalogOptions = {
   /** For tests of migration. */
   readonly schema?: { readonly version: number; readonly migrations: readonly Migration[] };
 };
-
-export const CATALOG_FILE = 'catalog.sqlite';
 
 /** CATALOG_NEWER, CATALOG_DAMAGED, CATALOG_LOCKED, CATALOG_DISK_FULL, NOT_PERMITTED. */
 export async function openSqliteCatalog(options: SqliteCatalogOptions): Promise<Catalog> {

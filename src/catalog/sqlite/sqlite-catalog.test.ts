@@ -8,11 +8,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 
+import { CATALOG_FILE } from '../../base/catalog-file.ts';
 import { XvdError } from '../../base/error.ts';
 import { wallMs } from '../../base/units.ts';
 import type { Catalog } from '../catalog.ts';
 import { addDiskOn, device, disk, fixedClock, hasCode, proved, run, seededRandom } from '../fixture.ts';
-import { CATALOG_FILE, openSqliteCatalog } from './open.ts';
+import { openSqliteCatalog } from './open.ts';
 import type { SqliteCatalogOptions } from './open.ts';
 import { SCHEMA_VERSION } from './schema.ts';
 

@@ -3,6 +3,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { CATALOG_FILE } from '../../base/catalog-file.ts';
 import { errorBody } from '../../base/error.ts';
 import { resolveSettings } from '../../daemon/settings.ts';
 import { commandsOfOld } from './old-commands.ts';
@@ -24,7 +25,7 @@ export async function runOldCommand(name: string, words: readonly string[], { ou
   }
   try {
     const settings = await resolveSettings({}, process.env);
-    const database = join(settings.stateFolder, 'catalog.sqlite');
+    const database = join(settings.stateFolder, CATALOG_FILE);
     if (command.makesDatabase !== true && !existsSync(database)) {
       warn(`ERROR: Could not locate the database file at ${database}`);
       return FAILED;
