@@ -1,5 +1,6 @@
 // Taking a block device away from a guest. With its consent: the backend says that it closes, in xenstore as any toolstack would, and
-// the guest's frontend closes too, or refuses; refused, all is put back. By force: xl, which asks nobody.
+// the guest's frontend closes too, or refuses; refused, all is put back. By force it is asked all the same, and then xl asks nobody:
+// Linux writes a mounted filesystem back when its device vanishes, to a backend that is there no more, and waits for ever.
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { XvdError } from '../../base/error.ts';
@@ -13,7 +14,23 @@ const CLOSING = '5';
 const CLOSED = '6';
 const LOOK_MS = 100;
 
-export async function askToClose(programs: Programs, backend: Backend, target: string, letGoMs: number): Promise<void> {
+/** By force a guest has that long: longer than one that listens needs, and its I/O has ended before. */
+const FORCED_MS = 5000;
+
+export type LetGo = { readonly target: string; readonly force: boolean; readonly letGoMs: number };
+
+/** Whether it has let go. VBD_BUSY where it is not forced to. */
+export async function letsGo(programs: Programs, backend: Backend, { target, force, letGoMs }: LetGo): Promise<boolean> {
+  try {
+    await askToClose(programs, backend, target, force ? Math.min(FORCED_MS, letGoMs) : letGoMs);
+    return true;
+  } catch (error) {
+    if (!force) throw error;
+    return false;
+  }
+}
+
+async function askToClose(programs: Programs, backend: Backend, target: string, letGoMs: number): Promise<void> {
   const { path, frontend } = backend;
   // A frontend that never connected has nothing to let go of.
   if (frontend === null || (await read(programs, `${frontend}/state`)) !== CONNECTED) return;

@@ -13,7 +13,7 @@ import type { Followed } from './follow-guests.ts';
 import { diskSpecification, guestConfig } from './guest-config.ts';
 import { parseList } from './guests.ts';
 import type { ListedDomain } from './guests.ts';
-import { askToClose, read, removeDevice, saidBy } from './let-go.ts';
+import { letsGo, read, removeDevice, saidBy } from './let-go.ts';
 import { savedGuests } from './saved-guests.ts';
 import type { SavedGuests } from './saved-guests.ts';
 import { failureOf } from './sentences.ts';
@@ -104,8 +104,7 @@ class Xen implements Hypervisor {
       if ((await this.#generationOf(backend)) !== generation) continue;
       // Xen is taking it away, and tells us.
       if (isOurHook(backend) && backend.state >= CLOSING) continue;
-      if (!force) await askToClose(programs, backend, target, letGoMs);
-      await removeDevice(programs, backend, force);
+      await removeDevice(programs, backend, !(await letsGo(programs, backend, { target, force, letGoMs })));
     }
   }
 
