@@ -64,8 +64,9 @@ function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line, res
     ['results', resultsDisk, ''],
   ];
   return [
-    // `max` kills domain 0 at once; Xen 4.17 does not know how to hide SMAP from it.
-    ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', kind === 'xen' ? 'max,-smap,-pku' : 'max', '-smp', '2', '-m', '1G'],
+    // `max` kills domain 0 at once; Xen 4.17 does not know how to hide SMAP from it. Elsewhere a processor without vectors of 32 bytes, which
+    // cost the emulation more than they save: Node starts in 0.38 s instead of 0.54, `xvd list` takes 0.74 s instead of 1.01.
+    ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', kind === 'xen' ? 'max,-smap,-pku' : 'Nehalem', '-smp', '2', '-m', '1G'],
     ...['-nodefaults', '-no-user-config', '-display', 'none'],
     ...(resets ? ['-qmp', `unix:${qmpSocket(folder)},server=on,wait=off`] : ['-no-reboot']),
     ...(line === null ? ['-serial', 'mon:stdio'] : ['-serial', 'stdio']),

@@ -20,6 +20,5 @@ cp /state/log "$LAB_RESULTS/boots"
 [ "$round" -lt "${RESETS:-2}" ] || exit 0
 echo $((round + 1)) >/state/round
 sync -f /state
-echo "lab: reset in $((RANDOM % 12000 + 3000)) ms" >/dev/console
 node /job/lab/tests/plain/resets.ts load /state
 fail 'the load has ended'

@@ -1,6 +1,6 @@
 // Run by resets.sh: `verify` after a boot, `load` until the machine is reset under it.
 
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { once } from 'node:events';
 import { call, Ledger, pick, run, slots, startDaemon, verify } from './crash.ts';
 import type { Disk, Vbd } from './crash.ts';
@@ -49,6 +49,8 @@ if (step === 'verify') {
     closeSync(device);
     await call('DELETE', `/vbds/0/${target}`);
     await call('DELETE', `/disks/${id}`);
+    // Not before something was made, attached, written and flushed.
+    if (round === 0) writeFileSync('/dev/console', `lab: reset in ${Math.floor(Math.random() * 8000)} ms\n`);
   }
 }
 daemon.kill('SIGTERM');
