@@ -55,6 +55,8 @@ export const limits = {
   formatCompares: 64,
   /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
   fenceMs: 10_000,
+  /** sun_path of Linux has 108 bytes with its end. */
+  socketPathBytes: 107,
   programMs: 30_000,
   /** An image is copied in parts of this size: starting a program for each costs a hundredth of it, and what is lost when it is cut off is little. */
   copyPartBytes: 256 * MIB,

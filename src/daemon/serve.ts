@@ -14,6 +14,7 @@ import { reconcile } from '../app/reconcile.ts';
 import { endDomain } from '../app/start-domain.ts';
 import type { System } from '../app/system.ts';
 import { XvdError } from '../base/error.ts';
+import { requireSocketPath } from '../base/socket-path.ts';
 import { openSyscalls } from '../host/syscalls.ts';
 import type { Settings } from './settings.ts';
 import { keepCleanUntil } from './clean-keeper.ts';
@@ -112,14 +113,10 @@ function listenerOf(api: Api): (incoming: IncomingMessage, outgoing: ServerRespo
   return (incoming, outgoing) => void listener(incoming, outgoing);
 }
 
-/** sun_path of Linux has 108 bytes with its end. */
-const SOCKET_PATH_BYTES = 107;
-
 /** The locks say that no daemon serves here, so a socket that lies there is left over. */
 async function listenOnSocket(settings: Settings, api: Api): Promise<Close> {
   const path = apiSocket(settings.runFolder);
-  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES)
-    throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${path}`, { fix: 'Set XVD_RUN to a shorter path.' });
+  requireSocketPath(path);
   rmSync(path, { force: true });
   const server = createHttp(listenerOf(api));
   // Made for its owner only, from the first moment.

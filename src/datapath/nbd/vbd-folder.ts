@@ -5,11 +5,9 @@ import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, rea
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { XvdError } from '../../base/error.ts';
+import { requireSocketPath } from '../../base/socket-path.ts';
 import type { Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-
-/** sun_path of Linux has 108 bytes with its end. */
-const SOCKET_PATH_BYTES = 107;
 
 export type VbdFolder = {
   readonly path: string;
@@ -37,9 +35,7 @@ export function vbdFolder(runFolder: string, generation: Generation): VbdFolder 
 }
 
 export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number, syscalls: Syscalls | null): void {
-  if (Buffer.byteLength(folder.socket) > SOCKET_PATH_BYTES) {
-    throw new XvdError('VALUE_INVALID', `the path of the socket is too long for Linux: ${folder.socket}`, { fix: 'Set XVD_RUN to a shorter path.' });
-  }
+  requireSocketPath(folder.socket);
   mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
   // Put in place whole: connections of an earlier daemon may be reading it.
   writeFileSync(`${folder.plan}.new`, JSON.stringify(plan), { mode: 0o600 });

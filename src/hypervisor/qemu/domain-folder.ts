@@ -6,12 +6,10 @@ import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
+import { requireSocketPath } from '../../base/socket-path.ts';
 import type { MachinePaths } from './machine.ts';
 
 export type DomainFolder = MachinePaths & { readonly name: string; readonly path: string; readonly startedMark: string };
-
-/** The kernel's limit of a Unix socket's path, without its terminating zero. */
-const socketPathBytes = 107;
 
 export function domainFolder(runFolder: string, name: string): DomainFolder {
   const path = join(runFolder, 'domains', name);
@@ -21,11 +19,7 @@ export function domainFolder(runFolder: string, name: string): DomainFolder {
 
 /** Makes the folder; false when the domain has one already. */
 export async function makeFolder(folder: DomainFolder): Promise<boolean> {
-  if (Buffer.byteLength(folder.consoleSocket) > socketPathBytes) {
-    throw new XvdError('VALUE_INVALID', `the path of a socket would be too long: ${folder.consoleSocket}`, {
-      fix: 'Give the domain a shorter name, or set XVD_RUN to a shorter path.',
-    });
-  }
+  requireSocketPath(folder.consoleSocket, 'Give the domain a shorter name, or set XVD_RUN to a shorter path.');
   await mkdir(join(folder.path, '..'), { recursive: true, mode: 0o700 });
   return mkdir(folder.path, { mode: 0o700 }).then(
     () => true,
