@@ -2,59 +2,55 @@
 // device is slow to read, what is waiting behind a request is begun ahead of its turn, and answers leave as they come.
 
 import { limits } from '../../base/limits.ts';
-import { STATUS_EXTENTS } from './block-status.ts';
+import {
+  answerDone,
+  answerError,
+  counted,
+  HEADROOM,
+  OUTPUT_BYTES,
+  putReadHead,
+  readWaiting,
+  room,
+  send,
+  serve,
+  serveOrAnswer,
+  written,
+} from './answer-requests.ts';
+import type { Answering } from './answer-requests.ts';
 import { makeColdness } from './coldness.ts';
-import type { Coldness } from './coldness.ts';
 import type { DirectQueue, Finished } from './direct-queue.ts';
-import { ClientGone, errorNumber, NotFast } from './request-errors.ts';
-import type { LatencyKind, SharedPage } from './shared-page.ts';
+import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
+import type { LatencyKind } from './shared-page.ts';
 import { IDLE } from './socket.ts';
-import type { Socket } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
-import type { VbdIo } from './vbd-io.ts';
-import { CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
-import { parseRequest, putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChunk, refusalOf, statusChunkBytes } from './wire/transmission.ts';
-import type { Request, Served } from './wire/transmission.ts';
+import { CMD, REQUEST_BYTES } from './wire/constants.ts';
+import { parseRequest, refusalOf } from './wire/transmission.ts';
+import type { Request } from './wire/transmission.ts';
 
 const INPUT_BYTES = 512 * 1024;
-const OUTPUT_BYTES = 512 * 1024;
-/** A buffer that had to grow past this goes back at once: what one large request needed is not held for the next. */
-const KEPT_BYTES = 1280 * 1024;
-/** Answers leave at that size: the client works on them while we go on, and they are still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
-const SEND_BYTES = 32 * 1024;
-const HEADROOM = 64;
 /** Of the cookie inside a request. */
 const COOKIE_AT = 8;
 const KIND_OF: Readonly<Record<number, LatencyKind>> = { [CMD.READ]: 'read', [CMD.WRITE]: 'write', [CMD.FLUSH]: 'flush' };
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
-export type Session = {
-  readonly socket: Socket;
-  readonly io: VbdIo;
+export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'page' | 'served' | 'structured' | 'contexts'> & {
   /** null = requests are waited for, one by one. */ readonly ahead: DirectQueue | null;
   /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
   /** Such a write is written in parts of so many bytes, or (0) as they come. */ readonly gatherBytes: number;
-  /** Answers with more data than this leave in parts of it where the client takes parts; a multiple of every block's size. */ readonly partBytes: number;
-  readonly page: SharedPage;
-  readonly served: Served;
-  readonly structured: boolean;
-  readonly contexts: readonly string[];
   /** Called when no request has come for long, and none is begun; it returns when there is no other way to wait. */
   readonly park?: () => void;
 };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
-type Loop = Session & {
-  readonly coldness: Coldness;
-  readonly cookie: Buffer;
-  input: Buffer;
-  output: Buffer;
-  at: number;
-  end: number;
-  expected: number;
-  filled: number;
-};
+type Loop = Session &
+  Answering & {
+    readonly cookie: Buffer;
+    input: Buffer;
+    at: number;
+    end: number;
+    expected: number;
+  };
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
 export function serveRequests(session: Session, rest: Uint8Array): void {
@@ -240,14 +236,6 @@ function compact(loop: Loop, wanted: number): void {
   else if (loop.input.length > KEPT_BYTES && wanted <= INPUT_BYTES && loop.end <= INPUT_BYTES) loop.input = replaced(loop.input, INPUT_BYTES, loop.end);
 }
 
-/** A buffer of another size with the first `kept` bytes. The old one's memory goes back now, and not when V8 next looks. */
-function replaced(old: Buffer, bytes: number, kept: number): Buffer {
-  const buffer = Buffer.allocUnsafeSlow(bytes);
-  old.copy(buffer, 0, 0, kept);
-  (old.buffer as ArrayBuffer).transfer(0);
-  return buffer;
-}
-
 /** Begins every read that waits in the input, also what has come in since. */
 function expectWaiting(loop: Loop): void {
   if (loop.input.length - loop.end < REQUEST_BYTES) compact(loop, 0);
@@ -260,129 +248,4 @@ function expectWaiting(loop: Loop): void {
     at += REQUEST_BYTES + (request.type === CMD.WRITE ? request.length : 0);
   }
   loop.expected = at;
-}
-
-function serve(loop: Loop, request: Request, payloadAt: number): void {
-  const refusal = refusalOf(request, loop.served);
-  if (refusal !== 0) return answerError(loop, request, loop.input, refusal);
-  serveOrAnswer(loop, request, loop.input, () => {
-    if (request.type === CMD.READ) return readWaiting(loop, request, loop.input);
-    if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
-    act(loop, request, payloadAt);
-    answerDone(loop, request, loop.input);
-  });
-}
-
-function answerDone(loop: Loop, request: Request, cookies: Buffer): void {
-  room(loop, HEADROOM);
-  loop.filled = loop.structured
-    ? putNoneChunk(loop.output, loop.filled, cookies, request.cookieAt)
-    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
-}
-
-/** `cookies` is the buffer that the request's cookie lies in. */
-function serveOrAnswer(loop: Loop, request: Request, cookies: Buffer, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    // What ends the connection is no answer to a request.
-    if (error instanceof ClientGone) throw error;
-    answerError(loop, request, cookies, errorNumber(error));
-  }
-}
-
-function act(loop: Loop, request: Request, payloadAt: number): void {
-  const { io, page, input } = loop;
-  const { type, flags, offset, length } = request;
-  if (type === CMD.WRITE) {
-    io.write(offset, input, payloadAt, length);
-    return written(loop, request);
-  }
-  if (type === CMD.WRITE_ZEROES) {
-    const done = io.zero(offset, length, { mayPunch: (flags & CMD_FLAG.NO_HOLE) === 0, fastOnly: (flags & CMD_FLAG.FAST_ZERO) !== 0 });
-    if (!done) throw new NotFast();
-  } else if (type === CMD.TRIM) io.zero(offset, length, { mayPunch: true, fastOnly: true });
-  else if (type === CMD.CACHE) io.expect(offset, length);
-  else if (type === CMD.FLUSH) {
-    io.flush();
-    page.count('flushes', 1);
-  } else throw new RangeError(`command ${type} was let in`);
-  if (type !== CMD.FLUSH && (flags & CMD_FLAG.FUA) !== 0) io.flush();
-}
-
-/** All of a write is written. */
-function written({ io, page }: Loop, { flags, length }: Request): void {
-  page.count('writes', 1);
-  page.count('writtenBytes', length);
-  if ((flags & CMD_FLAG.FUA) !== 0) io.flush();
-}
-
-function readWaiting(loop: Loop, request: Request, cookies: Buffer): void {
-  const { length, offset, flags } = request;
-  // An error in the middle can be told in parts only.
-  const most = loop.structured && (flags & CMD_FLAG.DF) === 0 ? loop.partBytes : length;
-  if (length <= most) readPart(loop, request, cookies, true);
-  else
-    for (let done = 0; done < length; done += most) {
-      const part = { ...request, offset: offset + done, length: Math.min(most, length - done) };
-      readPart(loop, part, cookies, done + most >= length);
-    }
-  counted(loop, request);
-}
-
-function readPart(loop: Loop, part: Request, cookies: Buffer, last: boolean): void {
-  const { offset, length } = part;
-  room(loop, length + HEADROOM);
-  const at = putReadHead(loop, part, cookies, last);
-  const began = performance.now();
-  loop.io.read(offset, loop.output, at, length);
-  loop.coldness.took(performance.now() - began, length);
-  loop.filled = at + length;
-  if (loop.coldness.cold() || loop.filled >= SEND_BYTES) send(loop);
-}
-
-/** What stands before the data of a read; it counts only when the data is there, too. */
-function putReadHead(loop: Loop, request: Request, cookies: Buffer, last = true): number {
-  return loop.structured
-    ? putDataChunk(loop.output, loop.filled, cookies, request, last)
-    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
-}
-
-function counted({ page }: Loop, { length }: Request): void {
-  page.count('reads', 1);
-  page.count('readBytes', length);
-}
-
-function status(loop: Loop, request: Request): void {
-  const most = (request.flags & CMD_FLAG.REQ_ONE) === 0 ? STATUS_EXTENTS : 1;
-  const answers = loop.contexts.map((context) => loop.io.status(context, request, most));
-  answers.forEach((pairs, index) => {
-    room(loop, statusChunkBytes(pairs));
-    loop.filled = putStatusChunk(loop.output, loop.filled, loop.input, request.cookieAt, { contextId: index + 1, pairs, last: index === answers.length - 1 });
-  });
-}
-
-function answerError(loop: Loop, request: Request, cookies: Buffer, error: number): void {
-  loop.page.count('errors', 1);
-  room(loop, HEADROOM);
-  loop.filled = loop.structured
-    ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error)
-    : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, error);
-}
-
-/** Room for that many bytes of answer: by sending what is there, or (one large read) by a larger buffer. */
-function room(loop: Loop, length: number): void {
-  if (loop.output.length - loop.filled >= length) return;
-  send(loop);
-  if (loop.output.length < length) loop.output = replaced(loop.output, length, 0);
-}
-
-function send(loop: Loop): void {
-  try {
-    if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
-  } catch (error) {
-    throw new ClientGone('the client is gone', { cause: error });
-  }
-  loop.filled = 0;
-  if (loop.output.length > KEPT_BYTES) loop.output = replaced(loop.output, OUTPUT_BYTES, 0);
 }
