@@ -13,7 +13,7 @@ import { putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChu
 import type { Request, Served } from './wire/transmission.ts';
 
 export const OUTPUT_BYTES = 512 * 1024;
-/** Answers leave at that size: the client works on them while we go on, and they are still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
+/** Answers leave after so much data, read or written: the client works on them while we go on, and what was read is still in the processor's cache (112 against 90 kIOPS at 192 KiB). */
 const SEND_BYTES = 32 * 1024;
 /** Of an answer, besides its data. */
 export const HEADROOM = 64;
@@ -32,6 +32,8 @@ export type Answering = {
   /** output[0, filled) is to leave. */
   output: Buffer;
   filled: number;
+  /** Bytes written since answers last left. */
+  absorbed: number;
 };
 
 export function serve(loop: Answering, request: Request, payloadAt: number): void {
@@ -42,6 +44,7 @@ export function serve(loop: Answering, request: Request, payloadAt: number): voi
     if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
     answerDone(loop, request, loop.input);
+    if (loop.absorbed >= SEND_BYTES) send(loop);
   });
 }
 
@@ -83,7 +86,9 @@ function act(loop: Answering, request: Request, payloadAt: number): void {
 }
 
 /** All of a write is written. */
-export function written({ io, page }: Answering, { flags, length }: Request): void {
+export function written(loop: Answering, { flags, length }: Request): void {
+  const { io, page } = loop;
+  loop.absorbed += length;
   page.count('writes', 1);
   page.count('writtenBytes', length);
   if ((flags & CMD_FLAG.FUA) !== 0) io.flush();
@@ -150,6 +155,9 @@ export function room(loop: Answering, length: number): void {
 }
 
 export function send(loop: Answering): void {
+  // Before the client can ask what it has done.
+  loop.page.publish();
+  loop.absorbed = 0;
   try {
     if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
   } catch (error) {

@@ -105,6 +105,7 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
     end: rest.length,
     expected: 0,
     filled: 0,
+    absorbed: 0,
   };
   loop.input.set(rest, 0);
   return loop;

@@ -9,6 +9,9 @@ test('latencies are counted by kind in powers of two of a microsecond, and read 
   page.took('flush', 1);
   page.count('reads', 6);
   page.mark(2);
+  assert.equal(countersOf(new Uint8Array(memory).slice(0, COUNTERS_BYTES), 4).reads, 0);
+  page.publish();
+  page.publish();
   const { reads, connections, latencies } = countersOf(new Uint8Array(memory).slice(0, COUNTERS_BYTES), 4);
   assert.deepEqual([reads, connections], [6, 4]);
   const filled = (kind: string): [number, number][] => (latencies?.[kind] ?? []).flatMap((count, bucket) => (count === 0 ? [] : [[bucket, count]]));

@@ -23,9 +23,12 @@ export type SharedPage = {
   mark(segment: number): void;
   dirty(): readonly Dirty[];
   flushed(list: readonly Dirty[]): void;
+  /** Others see it after publish(). */
   count(counter: Counter, by: number): void;
-  /** What a request took, from when it was begun until it was answered. */
+  /** What a request took, from when it was begun until it was answered. Others see it after publish(). */
   took(kind: LatencyKind, ms: number): void;
+  /** Once for all requests that are answered together: an atomic addition of 64 bits makes three objects. */
+  publish(): void;
   /** Two numbers for the clock of the rate limit. */
   readonly booked: BigInt64Array;
 };
@@ -38,6 +41,10 @@ export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPag
   const written = new Uint32Array(memory, HEADER_BYTES, segments);
   const synced = new Uint32Array(memory, HEADER_BYTES + 4 * segments, segments);
   const latencies = new BigUint64Array(memory, LATENCIES_AT, KINDS.length * BUCKETS);
+  const counted = new Float64Array(COUNTERS.length);
+  const taken = new Uint32Array(latencies.length);
+  /** Those of `taken` that are not 0. */
+  const buckets: number[] = [];
   const rowOf = Object.fromEntries(KINDS.map((kind, index) => [kind, index * BUCKETS])) as Record<LatencyKind, number>;
   const indexOf = Object.fromEntries(COUNTERS.map((name, index) => [name, index])) as Record<Counter, number>;
   return {
@@ -56,10 +63,26 @@ export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPag
       for (const { segment, count } of list) Atomics.store(synced, segment, count);
     },
     count(counter, by) {
-      Atomics.add(counters, indexOf[counter], BigInt(by));
+      counted[indexOf[counter]] = (counted[indexOf[counter]] ?? 0) + by;
     },
     took(kind, ms) {
-      Atomics.add(latencies, rowOf[kind] + Math.min(BUCKETS - 1, 32 - Math.clz32(ms * 1000)), 1n);
+      const bucket = rowOf[kind] + Math.min(BUCKETS - 1, 32 - Math.clz32(ms * 1000));
+      const count = taken[bucket] ?? 0;
+      if (count === 0) buckets.push(bucket);
+      taken[bucket] = count + 1;
+    },
+    publish() {
+      for (let index = 0; index < counted.length; index += 1) {
+        const by = counted[index] ?? 0;
+        if (by === 0) continue;
+        Atomics.add(counters, index, BigInt(by));
+        counted[index] = 0;
+      }
+      for (const bucket of buckets) {
+        Atomics.add(latencies, bucket, BigInt(taken[bucket] ?? 0));
+        taken[bucket] = 0;
+      }
+      buckets.length = 0;
     },
     booked: new BigInt64Array(memory, BOOKED_AT, 2),
   };

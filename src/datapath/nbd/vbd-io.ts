@@ -52,22 +52,33 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
     if (fd === undefined) throw new RangeError(`no descriptor for device ${deviceIndex}`);
     return fd;
   };
+  /** The segment that holds all of the range, else -1. Nearly every request has one, and needs no visitor of pieces. */
+  const holderOf = (offset: number, length: number): number => {
+    const index = segmentAt(map, offset);
+    const segment = plan.segments[index];
+    return segment !== undefined && offset - (map.starts[index] ?? 0) + length <= segment.lengthBytes ? index : -1;
+  };
   const zeroPiece = zeroing(syscalls, writeAll, staging);
   return {
     read(offset, buffer, at, length) {
-      const index = segmentAt(map, offset);
+      const index = staging === null ? holderOf(offset, length) : -1;
       const segment = plan.segments[index];
-      const inside = offset - (map.starts[index] ?? 0);
-      // Nearly every request lies in one segment: no visitor for it.
-      if (segment !== undefined && staging === null && inside + length <= segment.lengthBytes) {
-        return readAll(fdOf(segment.deviceIndex), buffer, at, length, segment.offsetBytes + inside);
-      }
+      if (segment !== undefined) return readAll(fdOf(segment.deviceIndex), buffer, at, length, segment.offsetBytes + offset - (map.starts[index] ?? 0));
       eachPiece(map, offset, length, (device, deviceOffset, done, piece) => {
         if (staging === null) readAll(fdOf(device), buffer, at + done, piece, deviceOffset);
         else staging.read(fdOf(device), buffer, at + done, piece, deviceOffset);
       });
     },
     write(offset, buffer, at, length) {
+      const index = staging === null ? holderOf(offset, length) : -1;
+      const holder = plan.segments[index];
+      if (holder !== undefined) {
+        try {
+          return writeAll(fdOf(holder.deviceIndex), buffer, at, length, holder.offsetBytes + offset - (map.starts[index] ?? 0));
+        } finally {
+          page.mark(index);
+        }
+      }
       eachPiece(map, offset, length, (device, deviceOffset, done, piece, segment) => {
         try {
           if (staging === null) writeAll(fdOf(device), buffer, at + done, piece, deviceOffset);
@@ -82,11 +93,10 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       eachPiece(map, offset, length, (device, deviceOffset, _, piece) => syscalls.willNeed(fdOf(device), deviceOffset, piece));
     },
     placeOf(offset, length) {
-      const index = segmentAt(map, offset);
+      const index = holderOf(offset, length);
       const segment = plan.segments[index];
-      const inside = offset - (map.starts[index] ?? 0);
-      if (segment === undefined || inside + length > segment.lengthBytes) return null;
-      return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + inside, segment: index };
+      if (segment === undefined) return null;
+      return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + offset - (map.starts[index] ?? 0), segment: index };
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
     flush: () => flushVbd({ plan, fdOf, syscalls, page, poison }),
