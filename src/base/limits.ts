@@ -40,6 +40,8 @@ export const limits = {
   nbdAccepted: 64,
   /** Clients over TCP that have not chosen a VBD yet: each has a process, and nobody knows who it is. */
   nbdHandshakes: 32,
+  /** So many of them from one address: who takes these leaves places for the others. */
+  nbdHandshakesPerAddress: 8,
   /** For the whole handshake, on Unix sockets too. */
   nbdHandshakeMs: 10_000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */

@@ -47,7 +47,7 @@ function main([certificate = '', key = '', authority = '']: readonly string[]): 
     for (const bytes of output) tcp.write(bytes);
     if (tcp.writableLength > CONGESTED_BYTES) return leave();
     if (next === 'more') return;
-    if (next !== 'tls') return void tcp.end(leave);
+    if (next !== 'tls') return endSoon(tcp);
     tcp.off('data', beforeTls);
     startTls(tcp, [certificate, key, authority], (secured) => negotiate(secured, handshake, syscalls));
   });
@@ -87,7 +87,7 @@ function negotiate(secured: TLSSocket, outside: Handshake, syscalls: Syscalls): 
     if (output.length > 0) secured.write(Buffer.concat(output));
     held = held.subarray(consumed);
     if (next === 'more') return;
-    if (next === 'end' || next === 'tls') return void secured.end(leave);
+    if (next === 'end' || next === 'tls') return endSoon(secured);
     secured.off('data', beforeRequests);
     transmit(secured, next.go, held, syscalls, names);
   });
@@ -99,7 +99,7 @@ function transmit(secured: TLSSocket, negotiated: Negotiated, rest: Buffer, sysc
   clearTimeout(late);
   const feed = feedRequests(openSession(folder, syscalls).session(socketOver(secured), negotiated));
   const follow = (state: ReturnType<RequestFeed['push']>): void => {
-    if (state === 'leave') return void secured.end(leave);
+    if (state === 'leave') return endSoon(secured);
     if (state === 'more') return void secured.resume();
     secured.pause();
     if (secured.writableLength <= CONGESTED_BYTES) setImmediate(() => follow(feed.resume()));
@@ -118,6 +118,13 @@ const socketOver = (secured: TLSSocket): Socket => ({
   },
   congested: () => secured.writableLength > CONGESTED_BYTES,
 });
+
+/** What it still has to be told is sent first, as long as it takes it. */
+function endSoon(stream: TcpSocket): void {
+  clearTimeout(late);
+  late = setTimeout(leave, limits.nbdHandshakeMs);
+  stream.end(leave);
+}
 
 function leave(): never {
   process.exit();

@@ -1,5 +1,6 @@
 // NBD over TCP: accepts, starts a process for each client, and answers what it asks until it has its VBD. Who the client is, the
-// process finds out; what it may open is decided here, by the names in its certificate.
+// process finds out; what it may open is decided here, by the names in its certificate. The process is believed: it runs as the
+// daemon does, so whoever took it over could open the devices without asking. Its words are bounded all the same.
 
 import { readFileSync, statSync } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
@@ -37,17 +38,20 @@ export type TlsContext = {
   readonly handOver: (folder: string, child: ChildProcess, send: (descriptors: readonly number[]) => void) => Promise<boolean>;
 };
 
+/** Longer than all names of any certificate that TLS lets through. */
+const QUESTION_CHARACTERS = 256 * 1024;
+
 export type TlsListener = { readonly address: { readonly host: string; readonly port: number }; close(): void };
 
 export async function listenTls(options: TlsOptions, context: TlsContext): Promise<TlsListener> {
   if (context.syscalls === null) throw new XvdError('NOT_SUPPORTED', 'NBD over TCP needs system calls that this machine has no binary for');
   checkFiles(options);
-  let handshakes = 0;
+  const places = handshakePlaces();
   const server = createServer({ pauseOnConnect: true }, (socket) => {
-    if (handshakes < limits.nbdHandshakes) {
-      handshakes += 1;
-      startOne(options, context, socket, () => (handshakes -= 1));
-    } else context.log('nbd.too-many-handshakes', { from: socket.remoteAddress });
+    const from = socket.remoteAddress ?? '';
+    const leave = places(from);
+    if (leave === null) context.log('nbd.too-many-handshakes', { from });
+    else startOne(options, context, socket, leave);
     // Closes our descriptor only.
     socket.destroy();
   });
@@ -59,6 +63,24 @@ export async function listenTls(options: TlsOptions, context: TlsContext): Promi
   server.on('error', (error) => context.log('nbd.listener-failed', { reason: error.message }));
   const { address, port } = server.address() as AddressInfo;
   return { address: { host: address, port }, close: () => void server.close() };
+}
+
+/** Takes a place for an address: gives how to leave it, null = there is none. */
+function handshakePlaces(): (address: string) => (() => void) | null {
+  const taken = new Map<string, number>();
+  let all = 0;
+  return (address) => {
+    const own = taken.get(address) ?? 0;
+    if (all >= limits.nbdHandshakes || own >= limits.nbdHandshakesPerAddress) return null;
+    all += 1;
+    taken.set(address, own + 1);
+    return () => {
+      all -= 1;
+      const left = (taken.get(address) ?? 0) - 1;
+      if (left > 0) taken.set(address, left);
+      else taken.delete(address);
+    };
+  };
 }
 
 /** What a client would otherwise be the first to find out. */
@@ -92,7 +114,10 @@ function startOne(options: TlsOptions, context: TlsContext, socket: Socket, over
   control.on('data', (data: Buffer) => {
     line += data.toString();
     const end = line.indexOf('\n');
-    if (end < 0) return;
+    if (end < 0) {
+      if (line.length > QUESTION_CHARACTERS) control.destroy();
+      return;
+    }
     const asked = line.slice(0, end);
     line = line.slice(end + 1);
     answer(context, child, control, asked).catch((error: unknown) => {

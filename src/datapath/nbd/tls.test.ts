@@ -4,12 +4,14 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
+import { limits } from '../../base/limits.ts';
 import { bytes, MIB } from '../../base/units.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
@@ -232,6 +234,26 @@ test('bytes behind STARTTLS that came before TLS end the connection', async (t) 
   socket.once('error', () => {});
   await closed.promise;
   assert.equal(Buffer.concat(data).length, 18, 'the greeting, and no word after it');
+});
+
+test('who takes all places of one address leaves those of the others', async (t) => {
+  const here = await world(t);
+  const sockets: Socket[] = [];
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  /** Bytes of the greeting that it gets, 0 when it is turned away. */
+  const greeted = (localAddress: string): Promise<number> =>
+    new Promise((resolve) => {
+      const socket = connect({ port: here.port, host: '127.0.0.1', localAddress });
+      sockets.push(socket);
+      socket.once('data', (data: Buffer) => resolve(data.length));
+      socket.once('close', () => resolve(0)).once('error', () => resolve(0));
+    });
+  const first = await Promise.all(Array.from({ length: limits.nbdHandshakesPerAddress }, () => greeted('127.0.0.1')));
+  assert.deepEqual(new Set(first), new Set([18]));
+  assert.equal(await greeted('127.0.0.1'), 0);
+  assert.equal(await greeted('127.0.0.2'), 18);
+  sockets[0]?.destroy();
+  await until('a place that was left is to be had again', async () => (await greeted('127.0.0.1')) === 18);
 });
 
 test('a connection goes on when the daemon ends, the next daemon knows it, and closing ends it for good', async (t) => {
