@@ -9,6 +9,7 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { bytes } from '../../src/base/units.ts';
 import { encodeLabel, labelPlaces } from '../../src/core/label.ts';
+import { endLabelWriters } from '../label-writers.ts';
 import type { Command, Draw } from './commands.ts';
 import { killDuring, mustRun } from './killing.ts';
 import type { Tallies } from './killing.ts';
@@ -30,7 +31,10 @@ export async function killMigrations(kills: number, draw: Draw, tallies: Tallies
   makeOldCatalog(world);
   for (const disk of DISKS) await owners.adopt(disk);
   for (let done = 0; done < kills;) {
+    // Their labels would know more than the catalog that is put back.
+    await endLabelWriters(world.stateFolder);
     rmSync(world.stateFolder, { recursive: true });
+    rmSync(world.runFolder, { recursive: true, force: true });
     makeOldCatalog(world);
     const command = first[draw(first.length)] ?? first[0];
     assert.ok(command !== undefined);

@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { decodeLabel, LABEL_HEADER_BYTES } from '../../src/core/label.ts';
 import { MIB } from '../../src/base/units.ts';
+import { labelWriters } from '../label-writers.ts';
 import { until } from '../until.ts';
 
 const xvd = resolve(import.meta.dirname, '../../bin/xvd');
@@ -33,20 +34,7 @@ function run(...words: string[]): string {
   return stdout;
 }
 
-/** Process IDs, by the folder that their one argument names. */
-function writers(): readonly number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && commandLine(name).includes('label-writer') && commandLine(name).includes(folder))
-    .map(Number);
-}
-
-function commandLine(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
-}
+const writers = (): readonly number[] => labelWriters(folder);
 
 /** The highest disk that the label at the head knows; null = there is no label. */
 function known(): number | null {
