@@ -72,6 +72,8 @@ export const body = {
     driver: z.enum(['auto', 'dm', 'nbd']).optional(),
     cache: z.enum(['none', 'writeback']).optional(),
     limit: z.string().optional(),
+    delay: z.string().optional(),
+    faults: z.string().optional(),
     persist: z.boolean().optional(),
     dryRun: z.boolean().optional(),
   }),

@@ -12,6 +12,7 @@ import type { AttachIntent } from './intents.ts';
 import { placesOf } from './moved-devices.ts';
 import { startDomain } from './start-domain.ts';
 import type { System } from './system.ts';
+import { filterTexts } from './vbd-plan.ts';
 
 /** To this host and to those who connect by themselves: before anybody mounts them. */
 export async function attachDue(system: System): Promise<void> {
@@ -34,14 +35,14 @@ async function due(system: System): Promise<Intent[]> {
 
 async function attachAgain(system: System, intent: AttachIntent): Promise<void> {
   const { vbd, identity } = intent.value;
-  const { target, domain, mode, driver, cache, sharing, limit } = vbd;
+  const { target, domain, mode, driver, cache, sharing } = vbd;
   const bootId = await system.host.bootId();
   try {
     const source = identity === null ? sourceName(vbd.source) : `phy:${await placeOfIdentity(system, sourceName(vbd.source).slice(4), identity)}`;
     // The host may lack what it had in the boot before; and with a driver, a guest that is not there would only be served.
     const chosen = !isGuest(intent) && system.dataPaths.some((path) => path.driver === driver) ? driver : 'auto';
-    const options = { source, target, domain, mode, driver: chosen, cache, expert: sharing, persist: true } as const;
-    await attachVbd(system, limit === null ? options : { ...options, limit });
+    const options = { source, target, domain, mode, driver: chosen, cache, expert: sharing, persist: true, ...filterTexts(vbd) } as const;
+    await attachVbd(system, options);
     await change(system, 'reboot', (tx) => done(tx, intent, bootId));
   } catch (error) {
     await change(system, 'reboot', async (tx) => {

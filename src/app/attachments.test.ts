@@ -19,6 +19,7 @@ import { formatDevice } from './format-device.ts';
 import { reconcile } from './reconcile.ts';
 import { endDomain, startDomain } from './start-domain.ts';
 import type { System } from './system.ts';
+import { planOf } from './vbd-plan.ts';
 import { vbds } from './vbds.ts';
 
 const at = { target: 'xvda', domain: 'web01' } as const;
@@ -66,6 +67,19 @@ test('a detach by force that was cut off is completed at the next start, used or
   dataPath.letGo(1);
   await reconcile(system);
   assert.deepEqual(await states(system), []);
+});
+
+test('limit, delay and faults reach the data path as they were asked for; what is none is refused before anything is recorded', async () => {
+  const { system } = await withVbd();
+  const asked = { source: 'vd:1', target: 'xvdb', domain: at.domain, mode: 'r', expert: 2 } as const;
+  for (const wrong of [{ limit: '10' }, { delay: '5' }, { faults: 'write=101%' }])
+    await assert.rejects(attachVbd(system, { ...asked, ...wrong }), code('VALUE_INVALID'));
+  assert.equal((await states(system)).length, 1);
+  await attachVbd(system, { ...asked, limit: '500iops', delay: 'read=5ms', faults: '1%' });
+  const { rate, delay, faults } = await planOf(system, await rowOf(system, 2));
+  assert.deepEqual([rate, delay, faults], [{ requestsPerSecond: 500 }, { read: 5 }, { read: 0.01, write: 0.01, flush: 0.01 }]);
+  const plain = await planOf(system, await rowOf(system, 1));
+  assert.deepEqual([plain.rate, plain.delay, plain.faults], [undefined, undefined, undefined]);
 });
 
 test('by force a guest loses no request where the hypervisor would lose it: its data path ends first', async () => {

@@ -31,6 +31,8 @@ eachCatalog(
         uri: null,
         persist: false,
         limit: null,
+        delay: null,
+        faults: null,
         createdAt: tx.now,
         bootId: 'boot-1',
       }),

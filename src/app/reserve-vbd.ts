@@ -7,7 +7,6 @@ import { bytes } from '../base/units.ts';
 import type { Bytes, WallMs } from '../base/units.ts';
 import type { DriverFacts } from '../core/choose-driver.ts';
 import { diskState } from '../core/lease.ts';
-import { parseRate } from '../core/rate.ts';
 import { parseTarget } from '../core/target.ts';
 import type { CacheMode, Driver, Endpoint, ExpertLevel, Footprint, SectorUser, Source, Vbd, VbdMode } from '../core/types.ts';
 import { parseUname } from '../core/uname.ts';
@@ -27,7 +26,7 @@ import type { Places } from './sector-users.ts';
 import type { AttachOptions, ConflictInfo } from './shapes.ts';
 import { allowSharing } from './sharing-check.ts';
 import type { System } from './system.ts';
-import { exportNameOf, planOf, sizeOfPhysical } from './vbd-plan.ts';
+import { exportNameOf, filtersOf, planOf, sizeOfPhysical } from './vbd-plan.ts';
 
 export type Reserved = {
   readonly vbd: Vbd;
@@ -122,7 +121,7 @@ async function gather(system: System, options: AttachOptions, place: Place): Pro
   const { target, vdev } = parseTarget(options.target);
   const parsed = parseUname(options.source);
   // Refused here, before anything is recorded.
-  if (options.limit !== undefined && options.limit !== null) parseRate(options.limit);
+  filtersOf(options);
   await reapWorkers(system);
   const { devices, paths } = await system.catalog.read(async (reader) => ({
     devices: await reader.devices(),
@@ -185,6 +184,8 @@ async function record(tx: Change, want: Want): Promise<Recorded | Attached> {
     uri: null,
     persist: options.persist ?? false,
     limit: options.limit ?? null,
+    delay: options.delay ?? null,
+    faults: options.faults ?? null,
     createdAt: tx.now,
     bootId: want.bootId,
   };
@@ -207,7 +208,7 @@ async function driverOf(tx: Change, want: Want, { source, devices, blockBytes }:
     inUse: others[0]?.driver ?? null,
     devices,
     blockBytes,
-    limited: options.limit !== undefined && options.limit !== null,
+    filtered: Object.keys(filtersOf(options)).length > 0,
     cache: options.cache ?? null,
   };
   return pickDriver(facts, sourceName(source));

@@ -117,6 +117,9 @@ export type AttachOptions = {
   readonly driver?: 'auto' | Driver;
   readonly cache?: CacheMode;
   readonly limit?: string;
+  /** To see how a guest takes it: requests that are late (`5ms`, `read=5ms,flush=1s`), or fail (`1%`, `write=1%`). */
+  readonly delay?: string;
+  readonly faults?: string;
   readonly persist?: boolean;
   readonly dryRun?: boolean;
 };

@@ -5,6 +5,7 @@ import { bytes, roundDown } from '../base/units.ts';
 import type { CatalogReader } from '../catalog/catalog.ts';
 import { segmentsOf } from '../core/mapping.ts';
 import { parseRate } from '../core/rate.ts';
+import { parseDelay, parseFaults } from '../core/trouble.ts';
 import type { Vbd, VbdPlan } from '../core/types.ts';
 import type { ByteRange } from '../host/host.ts';
 import { hostBlockBytes } from './device-safety.ts';
@@ -14,9 +15,26 @@ import type { CatalogSystem } from './system.ts';
 export const exportNameOf = (vbd: Pick<Vbd, 'domain' | 'target' | 'generation'>): string =>
   `${vbd.domain}/${vbd.target.replace(/^\/dev\//, '')}@${vbd.generation}`;
 
+const FILTERS = ['limit', 'delay', 'faults'] as const;
+type Filters = { readonly [Name in (typeof FILTERS)[number]]?: string | null | undefined };
+
+/** Those that were asked for, as they were; a VBD that an older version has noted lacks some. */
+export const filterTexts = (filters: Filters): { readonly [Name in (typeof FILTERS)[number]]?: string } =>
+  Object.fromEntries(FILTERS.flatMap((name) => (typeof filters[name] === 'string' ? [[name, filters[name]]] : [])));
+
+/** What a data path is told of them; VALUE_INVALID. */
+export function filtersOf(filters: Filters): Pick<VbdPlan, 'rate' | 'delay' | 'faults'> {
+  const { limit, delay, faults } = filterTexts(filters);
+  return {
+    ...(limit === undefined ? {} : { rate: parseRate(limit) }),
+    ...(delay === undefined ? {} : { delay: parseDelay(delay) }),
+    ...(faults === undefined ? {} : { faults: parseFaults(faults) }),
+  };
+}
+
 export async function planOf(system: CatalogSystem, vbd: Vbd): Promise<VbdPlan> {
-  const { generation, mode, sizeBytes, cache, source, limit } = vbd;
-  const head = { generation, exportName: exportNameOf(vbd), mode, sizeBytes, cache, ...(limit === null ? {} : { rate: parseRate(limit) }) };
+  const { generation, mode, sizeBytes, cache, source } = vbd;
+  const head = { generation, exportName: exportNameOf(vbd), mode, sizeBytes, cache, ...filtersOf(vbd) };
   if (source.kind === 'vd') return { ...head, ...(await system.catalog.read((reader) => planOfDisk(reader, source.diskId))) };
   const { path, kind, identity, sizeBytes: deviceBytes, ...facts } = await system.host.inspect(source.path, { signatures: false });
   const device = { path, kind, identity, sizeBytes: deviceBytes };

@@ -89,6 +89,8 @@ export const vbd = (over: Partial<Vbd> = {}): Omit<Vbd, 'generation'> => ({
   uri: null,
   persist: false,
   limit: null,
+  delay: null,
+  faults: null,
   createdAt: wallMs(10),
   bootId: 'boot-1',
   ...over,

@@ -116,6 +116,8 @@ export const commands: readonly CommandSpec[] = [
       driver: { kind: 'text', value: 'DRIVER', choices: ['auto', 'dm', 'nbd'], help: 'auto (default), dm or nbd' },
       cache: { kind: 'text', value: 'MODE', choices: ['none', 'writeback'], help: 'none (default on block devices) or writeback (default on files)' },
       limit: { kind: 'text', value: 'LIMIT', help: 'at most so much a second: bytes (10M), requests (500iops), or both with a comma' },
+      delay: { kind: 'text', value: 'TIMES', help: 'to test a guest: requests are late by so much (5ms, or read=5ms,write=1s,flush=2s)' },
+      faults: { kind: 'text', value: 'CHANCES', help: 'to test a guest: so many requests fail (1%, or read=0.1%,write=1%,flush=100%)' },
       persist: { kind: 'boolean', help: 'attach it again after a reboot of the host' },
       'dry-run': dryRun,
     },

@@ -65,6 +65,8 @@ const vbd = (changes: Partial<Vbd> = {}): Vbd => ({
   uri: null,
   persist: false,
   limit: null,
+  delay: null,
+  faults: null,
   createdAt: wallMs(0),
   bootId: 'boot',
   ...changes,

@@ -11,7 +11,7 @@ const facts = (over: Partial<DriverFacts> = {}): DriverFacts => ({
   inUse: null,
   devices: [block],
   blockBytes: 512,
-  limited: false,
+  filtered: false,
   cache: null,
   ...over,
 });
@@ -23,7 +23,7 @@ test('auto takes device-mapper where the host has it and it can serve, else NBD'
   const unfit: readonly Partial<DriverFacts>[] = [
     { consumerConnects: true },
     { devices: [block, { ...block, path: '/var/pool', kind: 'file' }] },
-    { limited: true },
+    { filtered: true },
     { cache: 'writeback' },
     { blockBytes: 4096 },
   ];
@@ -48,7 +48,7 @@ test('a source has one kind of path at a time', () => {
     { wanted: 'dm', inUse: 'nbd' },
     { wanted: 'nbd', inUse: 'dm' },
     { consumerConnects: true, inUse: 'dm' },
-    { limited: true, inUse: 'dm' },
+    { filtered: true, inUse: 'dm' },
   ] as const) {
     const refused = chooseDriver(facts(over));
     assert.ok(refused.kind === 'refused' && refused.busy, JSON.stringify(over));

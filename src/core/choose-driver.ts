@@ -14,7 +14,7 @@ export type DriverFacts = {
   readonly devices: readonly { readonly path: string; readonly kind: 'block' | 'file'; readonly blockBytes: 512 | 4096 }[];
   /** Of the disk. */
   readonly blockBytes: 512 | 4096;
-  readonly limited: boolean;
+  readonly filtered: boolean;
   /** null = nobody asked for one. */
   readonly cache: CacheMode | null;
 };
@@ -43,11 +43,11 @@ export function chooseDriver(facts: DriverFacts): DriverChoice {
 
 const nameOf = (driver: Driver): string => (driver === 'dm' ? 'device-mapper' : 'NBD data path');
 
-function whyNotDm({ consumerConnects, devices, blockBytes, limited, cache }: DriverFacts): string | null {
+function whyNotDm({ consumerConnects, devices, blockBytes, filtered, cache }: DriverFacts): string | null {
   if (consumerConnects) return 'a consumer that connects by itself does so over NBD';
   const file = devices.find(({ kind }) => kind === 'file');
   if (file !== undefined) return `device-mapper can't stand on the regular file ${file.path}`;
-  if (limited) return 'device-mapper knows no --limit';
+  if (filtered) return 'device-mapper knows no --limit, --delay or --faults';
   if (cache === 'writeback') return 'device-mapper has no cache of its own (--cache writeback)';
   const seen = Math.max(512, ...devices.map((device) => device.blockBytes));
   return seen === blockBytes ? null : `by device-mapper it would have blocks of ${seen} bytes, and not ${blockBytes}`;

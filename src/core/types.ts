@@ -98,6 +98,9 @@ export type Vbd = {
   readonly uri: string | null;
   readonly persist: boolean;
   readonly limit: string | null;
+  /** As users write them. */
+  readonly delay: string | null;
+  readonly faults: string | null;
   readonly createdAt: WallMs;
   readonly bootId: string;
 };
@@ -143,6 +146,12 @@ export type PlanDevice = { readonly path: string; readonly kind: 'block' | 'file
 /** What a VBD may do in a second. */
 export type Rate = { readonly bytesPerSecond?: number; readonly requestsPerSecond?: number };
 
+export type RequestKind = 'read' | 'write' | 'flush';
+/** Milliseconds that a request waits before it is done. */
+export type Delay = Readonly<Partial<Record<RequestKind, number>>>;
+/** Chances that it fails instead. */
+export type Faults = Readonly<Partial<Record<RequestKind, number>>>;
+
 /** All that a data path needs to serve one VBD, and nothing else. */
 export type VbdPlan = {
   readonly generation: Generation;
@@ -155,6 +164,8 @@ export type VbdPlan = {
   readonly devices: readonly PlanDevice[];
   readonly segments: readonly Segment[];
   readonly rate?: Rate;
+  readonly delay?: Delay;
+  readonly faults?: Faults;
   /** A pipe in XVD_RUN whose write end every process that serves this holds besides: of an image copy, whose proof it is. */
   readonly pipe?: string;
 };

@@ -63,9 +63,24 @@ test('what was attached with --persist comes back in the order in which it was a
   const { system } = world;
   await attachVbd(system, { source: 'vd:b', target: 'xvdb', domain: '0', mode: 'w', persist: true });
   await attachVbd(system, { source: 'vd:c', target: 'xvdc', domain: '0', mode: 'r' });
-  await attachVbd(system, { source: 'vd:a', target: 'xvda', domain: 'backup', mode: 'r', driver: 'nbd', persist: true });
+  await attachVbd(system, {
+    source: 'vd:a',
+    target: 'xvda',
+    domain: 'backup',
+    mode: 'r',
+    driver: 'nbd',
+    persist: true,
+    limit: '9M',
+    delay: '5ms',
+    faults: 'read=1%',
+  });
   await reboot(world);
   assert.deepEqual(await attached(world), ['vd:2 0/dev/xvdb w', 'vd:1 backup/dev/xvda r']);
+  const filters = (await system.catalog.read((reader) => reader.vbds())).map(({ limit, delay, faults }) => [limit, delay, faults]);
+  assert.deepEqual(filters.toSorted(), [
+    [null, null, null],
+    ['9M', '5ms', 'read=1%'],
+  ]);
   await reboot(world);
   assert.deepEqual(await attached(world), ['vd:2 0/dev/xvdb w', 'vd:1 backup/dev/xvda r'], 'and at the next one');
   await detachVbd(system, { target: 'xvdb', domain: '0' });

@@ -134,6 +134,8 @@ export const vbdOf = (row: Row): Vbd => ({
   uri: row['uri'] === null ? null : text(row, 'uri'),
   persist: num(row, 'persist') !== 0,
   limit: row['rate_limit'] === null ? null : text(row, 'rate_limit'),
+  delay: row['delay'] === null ? null : text(row, 'delay'),
+  faults: row['faults'] === null ? null : text(row, 'faults'),
   createdAt: wallMs(num(row, 'created_at')),
   bootId: text(row, 'boot_id'),
 });
@@ -156,6 +158,8 @@ export const vbdColumns = (vbd: Vbd): Columns => ({
   uri: vbd.uri,
   persist: vbd.persist ? 1 : 0,
   rate_limit: vbd.limit,
+  delay: vbd.delay,
+  faults: vbd.faults,
   created_at: vbd.createdAt,
   boot_id: vbd.bootId,
 });

@@ -4,7 +4,7 @@
 
 /** "xvd1" in ASCII. */
 export const APPLICATION_ID = 0x78766431;
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 /** Stands for "never" where expiries are compared. */
 export const NEVER_MS = Number.MAX_SAFE_INTEGER;
@@ -131,6 +131,8 @@ CREATE TABLE vbd (
   uri TEXT,
   persist INTEGER NOT NULL,
   rate_limit TEXT,
+  delay TEXT,
+  faults TEXT,
   created_at INTEGER NOT NULL,
   boot_id TEXT NOT NULL,
   CHECK ((disk_id IS NULL) <> (phy_path IS NULL))

@@ -128,7 +128,7 @@ onDisk('an older version is brought forward, with a copy of the old one beside',
 const asVersion2 = `ALTER TABLE history ADD COLUMN device_commit INTEGER NOT NULL DEFAULT 0;
   INSERT INTO history (commit_number, next_event, before) SELECT commit_number, id + 1, before FROM event WHERE before IS NOT NULL;
   ALTER TABLE event DROP COLUMN before; ALTER TABLE event DROP COLUMN commit_number;
-  ALTER TABLE meta ADD COLUMN clock_synchronised INTEGER; PRAGMA user_version = 2`;
+  ALTER TABLE meta ADD COLUMN clock_synchronised INTEGER; ALTER TABLE vbd DROP COLUMN delay; ALTER TABLE vbd DROP COLUMN faults; PRAGMA user_version = 2`;
 
 onDisk('a catalog of version 1 gets what came since', async ({ file, open }) => {
   const old = await open();

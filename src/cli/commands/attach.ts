@@ -3,6 +3,11 @@ import { expertLevel } from '../../daemon/settings.ts';
 import type { Command } from '../command.ts';
 import { conflictTable, vbdTable } from '../views.ts';
 
+type Texts = Pick<AttachOptions, 'limit' | 'delay' | 'faults'>;
+
+const textsOf = (value: (name: string) => string | undefined): Texts =>
+  Object.fromEntries(['limit', 'delay', 'faults'].flatMap((name) => (value(name) === undefined ? [] : [[name, value(name)]])));
+
 export const run: Command['run'] = async (context, { args, flag, value }) => {
   const [source = '', target = '', domain = '', mode = 'r'] = args;
   const expert = value('expert');
@@ -15,7 +20,7 @@ export const run: Command['run'] = async (context, { args, flag, value }) => {
     persist: flag('persist'),
     dryRun: flag('dry-run'),
     expert: expert === undefined ? context.settings.expert : expertLevel(expert),
-    ...(value('limit') === undefined ? {} : { limit: value('limit') as string }),
+    ...textsOf(value),
     ...(value('cache') === undefined ? {} : { cache: value('cache') as 'none' | 'writeback' }),
   };
   const vbd = await (await context.xvd()).attach(options);

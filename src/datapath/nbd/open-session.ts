@@ -12,6 +12,7 @@ import { LANES, makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
+import { makeTrouble } from './make-trouble.ts';
 import type { Session } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
@@ -47,7 +48,12 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
     poison: poisonFile(join(folder, 'poisoned')),
     staging: direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls)),
   });
-  const io = plan.rate === undefined ? whole : limitRate(whole, plan.rate, realPace(page.booked));
+  const pace = realPace(page.booked);
+  const { rate, delay, faults } = plan;
+  const slowed = rate === undefined ? whole : limitRate(whole, rate, pace);
+  const troubled = delay !== undefined || faults !== undefined;
+  const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance: Math.random });
+  const filtered = rate !== undefined || troubled;
   const exported = exportOf(plan, shared !== null);
   const [minimumBytes] = exported.blockSizes;
   return {
@@ -55,16 +61,16 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
     descriptors: FIRST_DEVICE_FD + plan.devices.length + (plan.pipe === undefined ? 0 : 1),
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
-      const reads = direct === null || plan.rate !== undefined ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
+      const reads = direct === null || filtered ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
       const ahead = reads === null ? null : makeDirectQueue(reads, syscalls?.openThreadQueue(LANES) ?? null, (offset, length) => io.placeOf(offset, length));
-      return { socket, io, ahead, ...partsOf(direct !== null, plan.rate !== undefined), page, served, structured, contexts };
+      return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, served, structured, contexts };
     },
   };
 }
 
-/** Direct I/O is best done in large pieces, and a limited rate counts pieces as requests. */
-function partsOf(direct: boolean, limited: boolean): Pick<Session, 'streamFrom' | 'gatherBytes' | 'partBytes'> {
-  if (limited) return { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
+/** Direct I/O is best done in large pieces, and filters count pieces as requests. */
+function partsOf(direct: boolean, filtered: boolean): Pick<Session, 'streamFrom' | 'gatherBytes' | 'partBytes'> {
+  if (filtered) return { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
   if (direct) return { streamFrom: STAGING_BYTES, gatherBytes: STAGING_BYTES, partBytes: STAGING_BYTES };
   return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
 }

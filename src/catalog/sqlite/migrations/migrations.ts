@@ -25,4 +25,8 @@ ALTER TABLE event ADD COLUMN before TEXT;
 ALTER TABLE history DROP COLUMN device_commit;
 ALTER TABLE meta DROP COLUMN clock_synchronised;`,
   },
+  {
+    from: 3,
+    sql: 'ALTER TABLE vbd ADD COLUMN delay TEXT; ALTER TABLE vbd ADD COLUMN faults TEXT;',
+  },
 ];
