@@ -32,6 +32,9 @@ export type OpenedSession = {
   session(socket: Socket, negotiated: Negotiated): Session;
 };
 
+/** Loaded only where somebody asks for faults. */
+const chance = (): number => process.getBuiltinModule('node:crypto').randomInt(2 ** 32) / 2 ** 32;
+
 export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
 
 export function openSession(folder: string, syscalls: Syscalls | null): OpenedSession {
@@ -52,7 +55,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const { rate, delay, faults } = plan;
   const slowed = rate === undefined ? whole : limitRate(whole, rate, pace);
   const troubled = delay !== undefined || faults !== undefined;
-  const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance: Math.random });
+  const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance });
   const filtered = rate !== undefined || troubled;
   const exported = exportOf(plan, shared !== null);
   const [minimumBytes] = exported.blockSizes;

@@ -1,9 +1,14 @@
 // What a process has mapped, from the kernel's text.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { sharedMappings } from './processes.ts';
+import { deviceNumber } from '../../core/device-number.ts';
+import { scanSettled, sharedMappings } from './processes.ts';
 
 const line = (mode: string, rest: string): string => `7f1c2a000000-7f1c2a001000 ${mode} 00001000 ${rest}\n`;
 
@@ -38,3 +43,27 @@ test('it finds what a look at each line by itself finds, here', () => {
   const byLine = maps.split('\n').filter((each) => /^\S+ \S\S\Ss \S+ \S+ \d+ +\//.test(each));
   assert.equal(sharedMappings(maps).length, byLine.length);
 });
+
+for (const [name, counts] of [
+  ['label-writer.cjs', false],
+  ['editor.cjs', true],
+] as const) {
+  test(`${name} has a device open for a moment: it is ${counts ? 'told of at once' : 'waited for, as it is nobody’s use'}`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'xvd-scan-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const device = join(folder, 'device');
+    writeFileSync(device, '');
+    // Has it open until its input ends.
+    writeFileSync(join(folder, name), `require('fs').openSync(${JSON.stringify(device)}, 'r'); console.log('open'); process.stdin.resume();`);
+    const child = spawn(process.execPath, [join(folder, name)], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const ended = once(child, 'exit');
+    await once(child.stdout, 'data');
+    const { dev, ino } = statSync(device);
+    // The first look is made before this returns.
+    const scan = scanSettled({ runFolder: join(folder, 'run'), ownPid: process.pid, files: new Set([`${deviceNumber(dev)}:${ino}`]) });
+    child.stdin.end();
+    const seen = (await scan).opens.filter(({ pid }) => pid === child.pid).length;
+    await ended;
+    assert.equal(seen, counts ? 1 : 0);
+  });
+}

@@ -21,20 +21,28 @@ export type ScanOptions = {
   readonly files: ReadonlySet<string>;
 };
 
-const udevWaitMs = 3000;
-const udevLookMs = 20;
+const passingMs = 3000;
+const lookMs = 20;
 
-/** udev looks at a device for a moment after every program that wrote it: waited for, as that is nobody's use. One that stays counts. */
-export async function scanWithoutUdev(options: ScanOptions): Promise<ProcessScan> {
-  const until = performance.now() + udevWaitMs;
+/** What has a device open for a moment only is waited for, as that is nobody's use. What stays counts. */
+export async function scanSettled(options: ScanOptions): Promise<ProcessScan> {
+  const until = performance.now() + passingMs;
   for (;;) {
     const scan = scanProcesses(options);
-    if (!scan.opens.some(({ command }) => isUdev(command)) || performance.now() > until) return scan;
-    await setTimeout(udevLookMs);
+    if (!scan.opens.some((open) => isUdev(open) || isOwnCommand(open)) || performance.now() > until) return scan;
+    await setTimeout(lookMs);
   }
 }
 
-const isUdev = (command: string): boolean => /^(\(udev-worker\)|systemd-udevd|udevd)$/.test(command);
+/** It looks at a device after every program that wrote it. */
+const isUdev = ({ command }: OpenNode): boolean => /^(\(udev-worker\)|systemd-udevd|udevd)$/.test(command);
+
+/** A command of xvd looks at labels, and what it leaves behind writes them. By name: who only pretends to be one is waited for, and counts. */
+function isOwnCommand({ pid, command }: OpenNode): boolean {
+  if (!command.startsWith('node')) return false;
+  const words = (quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')) ?? '').split('\0');
+  return words.some((word) => /\/(label-writer|xvd)\.(cjs|ts)$/.test(word)) && !words.includes('serve');
+}
 
 function scanProcesses(options: ScanOptions): ProcessScan {
   const mayHang = slowPlaces(mountsOf('self'), options.files);

@@ -7,7 +7,7 @@ import type { Footprint, SectorUser } from '../../core/types.ts';
 import { driveSpace, filesystemSpace, footprintBelow, footprintOfFile, footprintOfNode, rangesOverlap } from './layers.ts';
 import { parseSwaps } from './swaps.ts';
 import type { Mount } from './mountinfo.ts';
-import { scanWithoutUdev } from './processes.ts';
+import { scanSettled } from './processes.ts';
 import type { OpenNode, ScanOptions } from './processes.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
 import type { Layers, LayerSource } from './read-layers.ts';
@@ -22,7 +22,7 @@ export type UsersOptions = ScanOptions &
   };
 
 export async function readUsers(options: UsersOptions): Promise<readonly SectorUser[]> {
-  const { opens, namespaces } = await scanWithoutUdev(options);
+  const { opens, namespaces } = await scanSettled(options);
   const layers = readLayers(options);
   for (const mounts of namespaces) layers.addMounts(mounts);
   const footprints = new Map<string, Promise<Footprint>>();
