@@ -2,10 +2,8 @@
 
 import { mapFailed } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
-import { openReadQueue } from './read-queue.ts';
-import type { ReadQueue } from './read-queue.ts';
-import { openThreadQueue, threadQueueBytes } from './thread-queue.ts';
-import type { ThreadQueue } from './thread-queue.ts';
+import { openRequestQueue } from './request-queue.ts';
+import type { RequestQueue } from './request-queue.ts';
 
 const PAGE_BYTES = 4096;
 const PROT_READ = 1;
@@ -21,10 +19,8 @@ export type MemoryCalls = {
   syncRange(fd: number, offset: number, length: number): number;
   /** Memory shared with every process that maps the file; `length` bytes from its start. null when it can't be had. */
   mapShared(fd: number, length: number): ArrayBuffer | null;
-  /** Reads in flight, for direct I/O (x86-64 only; null elsewhere). */
-  openReadQueue(slots: number, slotBytes: number): ReadQueue | null;
-  /** So many reads and writes in flight on threads; null where the C library has none. */
-  openThreadQueue(lanes: number): ThreadQueue | null;
+  /** Reads and writes in flight, for direct I/O; null where the kernel has no Linux AIO, or no place for one more process with it. */
+  openRequestQueue(slots: number, slotBytes: number): RequestQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
   /** Where a buffer lies. */
@@ -74,13 +70,9 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
       const at = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
       return at === null ? null : koffi.view(at, length);
     },
-    openReadQueue(slots, slotBytes) {
-      const at = process.arch === 'x64' ? anonymous(PAGE_BYTES + slots * slotBytes) : null;
-      return at === null ? null : openReadQueue(libc, koffi, at, slots, slotBytes);
-    },
-    openThreadQueue(lanes) {
-      const at = anonymous(threadQueueBytes(lanes));
-      return at === null ? null : openThreadQueue(libc, koffi, { bytes: koffi.view(at, threadQueueBytes(lanes)), address: koffi.address(at) }, lanes);
+    openRequestQueue(slots, slotBytes) {
+      const at = anonymous(PAGE_BYTES + slots * slotBytes);
+      return at === null ? null : openRequestQueue(libc, koffi, at, slots, slotBytes);
     },
     alignedMemory(length) {
       const at = anonymous(length);

@@ -6,6 +6,8 @@ import { bindDescriptors } from './descriptor-calls.ts';
 import type { DescriptorCalls } from './descriptor-calls.ts';
 import { loadKoffi, negativeErrno } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
+import { bindLocks } from './lock-calls.ts';
+import type { LockCalls } from './lock-calls.ts';
 import { bindMemory } from './memory-calls.ts';
 import type { MemoryCalls } from './memory-calls.ts';
 
@@ -39,7 +41,8 @@ const IOPRIO_WHO_PROCESS = 1;
 export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: number; readonly writebackPages: number };
 
 export type Syscalls = MemoryCalls &
-  DescriptorCalls & {
+  DescriptorCalls &
+  LockCalls & {
     /** 0 or -errno. Mode: FALLOC_FL_*. */
     fallocate(fd: number, mode: number, offset: number, length: number): number;
     /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
@@ -108,6 +111,7 @@ export function openSyscalls(): Syscalls | null {
     ...bindProcesses(libc, answer),
     ...memory,
     ...bindDescriptors(koffi, libc, answer),
+    ...bindLocks(libc, answer),
     inBackground: { ...files.inBackground, syncRange: memory.syncRangeInBackground },
   };
 }
@@ -131,7 +135,7 @@ function inBackground(koffi: Koffi): Background {
       });
 }
 
-type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | 'inBackground'>;
+type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | keyof LockCalls | 'inBackground'>;
 
 function bindFiles(libc: Libc, answer: Answer, background: Background): FileCalls & { readonly inBackground: Omit<BackgroundCalls, 'syncRange'> } {
   const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');

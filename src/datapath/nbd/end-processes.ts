@@ -7,33 +7,44 @@ import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import { POLLHUP, POLLRDHUP } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { livingProcesses, readsEnd } from './vbd-folder.ts';
+import { livingProcesses, readsEnd, withMemory } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 
 /** Of a whole VBD; FENCE_UNPROVED when one of them does not go. */
-export async function endProcesses(folder: VbdFolder): Promise<void> {
+export async function endProcesses(folder: VbdFolder, syscalls: Syscalls | null): Promise<void> {
   if (!existsSync(folder.alive)) return;
+  const until = performance.now() + limits.fenceMs;
   for (const pid of livingProcesses(folder)) kill(pid);
-  await provedGone(folder);
+  await pipeEnded(folder, until);
+  await noneLeft(folder, until, () => withMemory(folder, syscalls));
 }
 
-/** Waits for the end of file on the pipe: every process that could write has ended, whoever started it. */
-async function provedGone(folder: VbdFolder): Promise<void> {
+const unproved = (folder: VbdFolder, which = 'a process'): XvdError =>
+  new XvdError('FENCE_UNPROVED', `${which} of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`);
+
+/** Waits for the end of file on the pipe: every process that could begin a write has ended, whoever started it. */
+async function pipeEnded(folder: VbdFolder, until: number): Promise<void> {
   const fd = openSync(folder.alive, constants.O_RDONLY | constants.O_NONBLOCK);
   // Read before waiting: a pipe that had no writer when it was opened never tells of its end.
   if (readsEnd(fd)) return closeSync(fd);
   const pipe = new Socket({ fd, readable: true, writable: false });
   const ended = Promise.withResolvers<void>();
-  const late = setTimeout(
-    () => ended.reject(new XvdError('FENCE_UNPROVED', `a process of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`)),
-    limits.fenceMs,
-  );
+  const late = setTimeout(() => ended.reject(unproved(folder)), until - performance.now());
   pipe.once('end', ended.resolve).once('error', ended.reject).resume();
   try {
     await ended.promise;
   } finally {
     clearTimeout(late);
     pipe.destroy();
+  }
+}
+
+async function noneLeft(folder: VbdFolder, until: number, left: () => readonly number[]): Promise<void> {
+  for (;;) {
+    const [pid] = left();
+    if (pid === undefined) return;
+    if (performance.now() > until) throw unproved(folder, `process ${pid}`);
+    await wait(1);
   }
 }
 
@@ -51,16 +62,14 @@ function kill(pid: number): void {
  */
 export async function endLost(folder: VbdFolder, syscalls: Syscalls | null): Promise<void> {
   if (syscalls === null) return;
-  const lost = livingProcesses(folder).filter((pid) => clientHasLeft(pid, syscalls));
-  if (lost.length === 0) return;
+  const lost = new Set(livingProcesses(folder).filter((pid) => clientHasLeft(pid, syscalls)));
   for (const pid of lost) kill(pid);
-  const until = performance.now() + limits.fenceMs;
-  for (let living = lost; living.length > 0;) {
-    if (performance.now() > until) throw new XvdError('FENCE_UNPROVED', `process ${living[0]} of a lost connection has not ended`);
-    await wait(1);
-    const now = new Set(livingProcesses(folder));
-    living = living.filter((pid) => now.has(pid));
-  }
+  await noneLeft(folder, performance.now() + limits.fenceMs, () => {
+    const living = livingProcesses(folder);
+    // Of those that have ended already, what they had in flight may not have.
+    const ended = withMemory(folder, syscalls).filter((pid) => !living.includes(pid));
+    return [...living.filter((pid) => lost.has(pid)), ...ended];
+  });
 }
 
 function clientHasLeft(pid: number, syscalls: Syscalls): boolean {

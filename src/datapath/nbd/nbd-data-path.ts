@@ -1,5 +1,5 @@
 // The NBD data path: for each VBD a Unix socket, for each connection a process. The daemon only accepts and starts; it can
-// end, and be started again, while connections go on. Revoking is ending the processes, with the pipe as the proof.
+// end, and be started again, while connections go on. Revoking is ending the processes, with the pipe and the lock as the proof.
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -23,7 +23,7 @@ import type { Spares } from './spare-processes.ts';
 import { descriptorOf, ENVIRONMENT, NODE_OPTIONS } from './start-process.ts';
 import { listenTls } from './tls-listener.ts';
 import type { TlsListener, TlsOptions } from './tls-listener.ts';
-import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder } from './vbd-folder.ts';
+import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder, withMemory } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
 
@@ -86,12 +86,12 @@ export function openNbdDataPath(options: NbdOptions): NbdDataPath {
       served.delete(generation);
       if (served.size === 0) starting.spares.end();
       rmSync(folder.socket, { force: true });
-      await endProcesses(folder);
+      await endProcesses(folder, options.syscalls);
       removeFolder(folder);
     },
     async isGone(generation) {
       const folder = vbdFolder(options.runFolder, generation);
-      return !existsSync(folder.path) || (existsSync(folder.alive) && pipeIsGone(folder.alive));
+      return !existsSync(folder.path) || (existsSync(folder.alive) && pipeIsGone(folder.alive) && withMemory(folder, syscalls).length === 0);
     },
     list: async () => generationsIn(options.runFolder),
     stats: async (generation) => statsOf(vbdFolder(options.runFolder, generation)),

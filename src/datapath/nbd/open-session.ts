@@ -8,7 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
-import { LANES, makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
+import { makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
@@ -41,7 +41,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const plan = readPlan(folder);
   becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
-  const page = shared ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
+  const page = shared?.page ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
   const whole = openVbdIo({
     plan,
@@ -64,8 +64,10 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
     descriptors: FIRST_DEVICE_FD + plan.devices.length + (plan.pipe === undefined ? 0 : 1),
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
-      const reads = direct === null || filtered ? null : (syscalls?.openReadQueue(SLOTS, SLOT_BYTES) ?? null);
-      const ahead = reads === null ? null : makeDirectQueue(reads, syscalls?.openThreadQueue(LANES) ?? null, (offset, length) => io.placeOf(offset, length));
+      const queue = direct === null || filtered ? null : (syscalls?.openRequestQueue(SLOTS, SLOT_BYTES) ?? null);
+      // Whoever waits for a copy asks its pipe only.
+      const writes = shared !== null && shared.proves && plan.pipe === undefined;
+      const ahead = queue === null ? null : makeDirectQueue({ queue, writes, placeOf: (offset, length) => io.placeOf(offset, length) });
       return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, served, structured, contexts };
     },
   };
@@ -78,11 +80,13 @@ function partsOf(direct: boolean, filtered: boolean): Pick<Session, 'streamFrom'
   return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
 }
 
-function mapShared(path: string, segments: number, syscalls: Syscalls | null): SharedPage | null {
+/** `proves`: the mapping holds the lock by which others see that the memory of this process is not gone yet. */
+function mapShared(path: string, segments: number, syscalls: Syscalls | null): { readonly page: SharedPage; readonly proves: boolean } | null {
   const fd = openSync(path, 'r+');
   try {
+    const proves = syscalls?.lockByte(fd, process.pid) === 0;
     const memory = syscalls?.mapShared(fd, sharedPageBytes(segments)) ?? null;
-    return memory === null ? null : makeSharedPage(memory, segments);
+    return memory === null ? null : { page: makeSharedPage(memory, segments), proves };
   } finally {
     closeSync(fd);
   }

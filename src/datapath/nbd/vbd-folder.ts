@@ -1,5 +1,5 @@
 // The folder of one served VBD in XVD_RUN, `vbd/GENERATION`: what a connection process is given, and what a later daemon
-// finds to take over. Nothing in it is trusted to prove that a process is gone but the pipe.
+// finds to take over. What proves that a process is gone is its pipe and, for what it had in flight, its lock on the shared page.
 
 import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -75,6 +75,28 @@ export function readsEnd(fd: number): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return false;
     throw error;
+  }
+}
+
+/**
+ * Processes whose memory is not taken apart yet, whatever else is left of them: writes in flight may still land. Each has locked the
+ * byte of its number in the shared page, which it keeps mapped.
+ */
+export function withMemory(folder: VbdFolder, syscalls: Syscalls | null): number[] {
+  // Without system calls nobody has writes in flight that outlive a descriptor.
+  if (syscalls === null || !existsSync(folder.shared)) return [];
+  const fd = openSync(folder.shared, 'r');
+  try {
+    const pids: number[] = [];
+    for (let from = 0; ;) {
+      const pid = syscalls.lockedFrom(fd, from);
+      if (pid === null) return pids;
+      if (pid < 0) throw new XvdError('FENCE_UNPROVED', `the locks of ${folder.shared} can't be asked for (error ${-pid})`);
+      pids.push(pid);
+      from = pid + 1;
+    }
+  } finally {
+    closeSync(fd);
   }
 }
 
