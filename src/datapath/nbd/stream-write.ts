@@ -6,7 +6,8 @@ import { IDLE } from './socket.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
 
-const PART_BYTES = 64 * 1024;
+/** Taken off the socket at once: all that a client's half of it holds, mostly. The slower the filesystem takes parts, the larger they become (ext4: 7.3 to 8.9 thousand writes of 256 KiB a second at 64 and 256 KiB; memory: 6.4 to 7.4). */
+const PART_BYTES = 256 * 1024;
 const BLOCK_BYTES = 4096;
 
 export type LongWrite = {
