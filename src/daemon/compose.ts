@@ -25,6 +25,7 @@ import { guardCatalog } from './label-guard.ts';
 import { daemonSeemsThere } from './daemon-lock.ts';
 import { writeLabelsLater } from './labels-later.ts';
 import { onSameFile } from './same-file.ts';
+import { socketAccess } from './socket-access.ts';
 
 export type Folders = {
   readonly stateFolder: string;
@@ -35,6 +36,9 @@ export type Folders = {
   readonly labelsLater?: boolean;
   /** Spare QMP sockets of guests that xvd did not start. */
   readonly qmpFolder?: string | null;
+  /** Of the Unix sockets of VBDs. */
+  readonly nbdSocketMode?: string | null;
+  readonly nbdSocketOwner?: string | null;
 };
 export type Log = (event: string, details: Readonly<Record<string, unknown>>) => void;
 
@@ -126,6 +130,7 @@ export async function composeSystem(folders: Folders, log: Log): Promise<Compose
     runFolder,
     connectionProgram: new URL('../datapath/nbd/connection.ts', import.meta.url).pathname,
     nodePath: process.execPath,
+    socketAccess: await socketAccess({ nbdSocketMode: null, nbdSocketOwner: null, ...folders }, programs),
     spareProcesses: limits.nbdSpareProcesses,
     verify,
     syscalls,

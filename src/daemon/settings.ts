@@ -22,6 +22,9 @@ export type Settings = {
   readonly qmpFolder: string | null;
   /** HOST:PORT of NBD over TCP. */
   readonly nbdListen: string | null;
+  /** Octal mode, and USER:GROUP, of the Unix sockets that VBDs are served on; null = 0600, and whoever runs the daemon. */
+  readonly nbdSocketMode: string | null;
+  readonly nbdSocketOwner: string | null;
   /** PEM files of TLS, for the API and for NBD; the authority is that of NBD's clients. */
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
@@ -50,6 +53,8 @@ const keys: Readonly<Record<string, keyof Settings>> = {
   wipe_rate: 'wipeBytesPerSecond',
   wipe_priority: 'idleWipes',
   clean_reserve: 'cleanReserveBytes',
+  nbd_socket_mode: 'nbdSocketMode',
+  nbd_socket_owner: 'nbdSocketOwner',
   nbd_listen: 'nbdListen',
   tls_ca: 'tlsCa',
 };
@@ -78,6 +83,8 @@ export async function resolveSettings(input: SettingsInput, env: Environment): P
     cleanReserveBytes: input.cleanReserveBytes ?? sizeOf('clean_reserve', text(file['cleanReserveBytes'])),
     idleWipes: input.idleWipes ?? isIdle(text(file['idleWipes']) ?? 'normal'),
     wipeBytesPerSecond: input.wipeBytesPerSecond ?? sizeOf('wipe_rate', text(file['wipeBytesPerSecond'])),
+    nbdSocketMode: input.nbdSocketMode ?? text(file['nbdSocketMode']) ?? null,
+    nbdSocketOwner: input.nbdSocketOwner ?? text(file['nbdSocketOwner']) ?? null,
     tlsCa: input.tlsCa ?? text(file['tlsCa']) ?? null,
     nbdListen: input.nbdListen ?? text(file['nbdListen']) ?? null,
   };

@@ -15,6 +15,7 @@ const packages = {
   dmsetup: 'dmsetup',
   findmnt: 'mount',
   fusermount3: 'fuse3',
+  getent: 'libc-bin',
   losetup: 'mount',
   'nbd-client': 'nbd-client',
   modprobe: 'kmod',

@@ -57,7 +57,8 @@ export const layers: readonly Layer[] = [
   { name: 'api', holds: /^src\/api\//, imports: ['base', 'core (types)', 'app', 'api client'], node: true, packages: ['hono', '@hono/node-server', 'zod'] },
   {
     name: 'composition root',
-    holds: /^src\/daemon\/(compose|clock|catalog-aids|label-guard|labels-later|leave-process|recovery-system|daemon-lock|same-file|settings)\.ts$/,
+    holds:
+      /^src\/daemon\/(compose|clock|catalog-aids|label-guard|labels-later|leave-process|recovery-system|daemon-lock|same-file|settings|socket-access)\.ts$/,
     imports: [],
     node: true,
     packages: ['pino', 'smol-toml'],

@@ -8,6 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { DataPath } from '../datapath.ts';
 import { openNbdDataPath } from './nbd-data-path.ts';
+import type { NbdOptions } from './nbd-data-path.ts';
 
 export type TestVbd = AsyncDisposable & {
   readonly folder: string;
@@ -17,7 +18,9 @@ export type TestVbd = AsyncDisposable & {
   readonly dataPath: DataPath;
 };
 
-export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProcesses = 0, parkAfterMs = 0): Promise<TestVbd> {
+type TestOptions = Pick<NbdOptions, 'spareProcesses' | 'parkAfterMs' | 'socketAccess'>;
+
+export async function openTestVbd(planIn: (folder: string) => VbdPlan, options: TestOptions = {}): Promise<TestVbd> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
   const plan = planIn(folder);
   const connectionProgram = join(import.meta.dirname, 'connection.ts');
@@ -25,8 +28,8 @@ export async function openTestVbd(planIn: (folder: string) => VbdPlan, spareProc
     runFolder: folder,
     connectionProgram,
     nodePath: process.execPath,
-    spareProcesses,
-    parkAfterMs,
+    parkAfterMs: 0,
+    ...options,
     verify: async () => {},
     syscalls: openSyscalls(),
     log: () => {},

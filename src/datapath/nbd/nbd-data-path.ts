@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
@@ -23,8 +23,19 @@ import type { Spares } from './spare-processes.ts';
 import { descriptorOf, ENVIRONMENT, NODE_OPTIONS } from './start-process.ts';
 import { listenTls } from './tls-listener.ts';
 import type { TlsListener, TlsOptions } from './tls-listener.ts';
-import { forgetProcess, generationsIn, livingProcesses, makeFolder, pipeIsGone, recordProcess, removeFolder, vbdFolder, withMemory } from './vbd-folder.ts';
-import type { VbdFolder } from './vbd-folder.ts';
+import {
+  forgetProcess,
+  generationsIn,
+  livingProcesses,
+  makeFolder,
+  openTo,
+  pipeIsGone,
+  recordProcess,
+  removeFolder,
+  vbdFolder,
+  withMemory,
+} from './vbd-folder.ts';
+import type { SocketAccess, VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
 
 export type NbdOptions = {
@@ -32,6 +43,8 @@ export type NbdOptions = {
   readonly runFolder: string;
   /** Path of connection.ts, or of what it was bundled to. */
   readonly connectionProgram: string;
+  /** Who may connect to the sockets; absent = who runs the daemon. */
+  readonly socketAccess?: SocketAccess | null;
   /** The Node that runs it. */
   readonly nodePath: string;
   /** Processes kept ready for clients to come, while a VBD is served; absent = none. */
@@ -141,12 +154,13 @@ async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promi
     rmSync(folder.socket, { force: true });
     server.once('error', listening.reject).listen(folder.socket, listening.resolve);
     await listening.promise;
+    openTo(folder, options.runFolder, options.socketAccess ?? null);
   } catch (error) {
+    server.close();
     for (const fd of fds) closeSync(fd);
     if (error instanceof XvdError) throw error;
     throw new XvdError('INTERNAL', `the socket ${folder.socket} can't be listened on: ${(error as Error).message}`, { cause: error });
   }
-  chmodSync(folder.socket, 0o600);
   server.on('error', (error) => options.log('nbd.socket-failed', { generation: plan.generation, reason: error.message }));
   return { vbd, server, watcher: watchPoison(options, plan, folder) };
 }

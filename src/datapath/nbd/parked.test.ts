@@ -28,7 +28,7 @@ function plan(folder: string): VbdPlan {
 }
 
 const PARK_AFTER_MS = 30;
-const opened = (spares = 0): Promise<TestVbd> => openTestVbd(plan, spares, PARK_AFTER_MS);
+const opened = (spares = 0): Promise<TestVbd> => openTestVbd(plan, { spareProcesses: spares, parkAfterMs: PARK_AFTER_MS });
 const served = (vbd: TestVbd): number[] => livingProcesses(vbdFolder(vbd.folder, 5));
 const programOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
 const logOf = (vbd: TestVbd): string => readFileSync(vbdFolder(vbd.folder, 5).log, 'utf8');

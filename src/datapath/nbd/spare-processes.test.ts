@@ -47,7 +47,7 @@ async function contentOf(vbd: TestVbd): Promise<Buffer> {
 }
 
 test('a spare process serves as one that was started for it: all its devices in their order, and a flush', async () => {
-  await using vbd = await openTestVbd(planOn(3), 1);
+  await using vbd = await openTestVbd(planOn(3), { spareProcesses: 1 });
   await until('a spare', () => sparePids().length === 1);
   const client = await connectRaw(vbd.socketPath);
   const [pid] = await until('a connection', () => (served(vbd).length === 1 ? served(vbd) : null));
@@ -69,17 +69,17 @@ test('a spare process serves as one that was started for it: all its devices in 
 });
 
 test('more connections than spares, and more devices than a spare has places for: each is served', async () => {
-  await using vbd = await openTestVbd(planOn(SPARE_DEVICES + 1), 1);
+  await using vbd = await openTestVbd(planOn(SPARE_DEVICES + 1), { spareProcesses: 1 });
   await until('a spare', () => sparePids().length === 1);
   assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
-  await using few = await openTestVbd(planOn(1), 1);
+  await using few = await openTestVbd(planOn(1), { spareProcesses: 1 });
   const clients = await Promise.all([1, 2, 3].map(() => connectRaw(few.socketPath)));
   await until('three connections', () => served(few).length === 3);
   for (const client of clients) client.end();
 });
 
 test('a spare that is ended, or dies while it is told, costs that client its connection and nobody else anything', async () => {
-  await using vbd = await openTestVbd(planOn(1), 1);
+  await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
   const pid = await until('a spare that waits', () => sparePids().find((candidate) => stateOf(candidate) === 'S'));
   // Stopped, it can't take what it is handed; ended then, it takes the client's socket with it.
   process.kill(pid, 'SIGSTOP');
@@ -92,7 +92,7 @@ test('a spare that is ended, or dies while it is told, costs that client its con
 });
 
 test('closing ends spares, and one that was just handed a client too', async () => {
-  const vbd = await openTestVbd(planOn(1), 2);
+  const vbd = await openTestVbd(planOn(1), { spareProcesses: 2 });
   const pids = await until('two spares that wait', () => {
     const found = sparePids();
     return found.length === 2 && found.every((pid) => stateOf(pid) === 'S') ? found : null;

@@ -1,8 +1,23 @@
 // The folder of one served VBD in XVD_RUN, `vbd/GENERATION`: what a connection process is given, and what a later daemon
 // finds to take over. What proves that a process is gone is its pipe and, for what it had in flight, its lock on the shared page.
 
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { XvdError } from '../../base/error.ts';
 import { requireSocketPath } from '../../base/socket-path.ts';
@@ -19,6 +34,9 @@ export type VbdFolder = {
   readonly log: string;
   readonly processes: string;
 };
+
+/** Of the socket; null = as it is. */
+export type SocketAccess = { readonly mode: number; readonly uid: number | null; readonly gid: number | null };
 
 export function vbdFolder(runFolder: string, generation: Generation): VbdFolder {
   const path = join(runFolder, 'vbd', String(generation));
@@ -49,6 +67,15 @@ function makePipe(path: string, syscalls: Syscalls | null): void {
   const result = syscalls.mkfifo(path, 0o600);
   if (result < 0)
     throw new XvdError('NOT_SUPPORTED', `no pipe can be made at ${path} (error ${-result})`, { fix: 'Set XVD_RUN to a folder of a local filesystem.' });
+}
+
+/** The socket as it may be connected to; whoever may, may also go through the folders on the way, but look into none of them. */
+export function openTo(folder: VbdFolder, runFolder: string, access: SocketAccess | null): void {
+  const { mode, uid, gid } = access ?? { mode: 0o600, uid: null, gid: null };
+  if (uid !== null || gid !== null) chownSync(folder.socket, uid ?? statSync(folder.socket).uid, gid ?? statSync(folder.socket).gid);
+  chmodSync(folder.socket, mode);
+  if (access === null) return;
+  for (const path of [runFolder, dirname(folder.path), folder.path]) chmodSync(path, (statSync(path).mode & 0o7777) | 0o011);
 }
 
 export const removeFolder = (folder: VbdFolder): void => rmSync(folder.path, { recursive: true, force: true });
