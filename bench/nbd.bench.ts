@@ -3,16 +3,14 @@
 //
 // Settings: ROUNDS (5), SECONDS (2), SIZE_MIB (512), and for a part of it, which is not kept, CASES (words of the names below, comma separated), MODES (cached,cold,direct).
 
-import { execFile, spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { bytes, MIB } from '../src/base/units.ts';
-import type { VbdPlan } from '../src/core/types.ts';
-import { openNbdDataPath } from '../src/datapath/nbd/nbd-data-path.ts';
-import { openSyscalls } from '../src/host/syscalls.ts';
+import { MIB } from '../src/base/units.ts';
+import { cachedServers, directServers, fillFile, rotated, RUN_BYTES, started } from './nbd-servers.ts';
+import type { Server, Start } from './nbd-servers.ts';
 import { median, publish } from './report.ts';
 import type { Cell, Goal } from './report.ts';
 
@@ -22,7 +20,6 @@ const rounds = Number(env['ROUNDS'] ?? 5);
 const seconds = Number(env['SECONDS'] ?? 2);
 const size = Number(env['SIZE_MIB'] ?? 512) * MIB;
 const modes = (env['MODES'] ?? 'cached,cold,direct').split(',');
-const RUN_BYTES = 8 * MIB;
 
 type Case = {
   readonly name: string;
@@ -51,81 +48,13 @@ const cases: readonly Case[] = (
   ] as const
 ).filter(({ name, mode }) => modes.includes(mode) && (env['CASES'] ?? '').split(',').some((word) => name.includes(word)));
 
-type Server = { readonly name: string; readonly uri: string; stop(): Promise<void> };
 type Figure = { readonly speed: number; readonly p99: number; readonly p999: number };
 
 const folder = mkdtempSync(join(tmpdir(), 'xvd-bench-'));
 const file = join(folder, 'data');
 
-function fill(): void {
-  const chunk = Buffer.alloc(MIB);
-  for (let at = 0; at < chunk.length; at += 4) chunk.writeUInt32LE((at * 2654435761) >>> 0, at);
-  const fd = openSync(file, 'w');
-  for (let at = 0; at < size; at += MIB) writeSync(fd, chunk);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
-async function startXvd(path: string, cache: 'none' | 'writeback'): Promise<Server> {
-  const count = size / RUN_BYTES;
-  // 5 is prime to a power of two: every run is visited once, none beside its neighbour.
-  const order = Array.from({ length: count }, (_, index) => (index * 5 + 3) % count);
-  const plan: VbdPlan = {
-    generation: 1,
-    exportName: 'bench/xvda@1',
-    mode: 'w',
-    sizeBytes: bytes(size),
-    blockBytes: 512,
-    cache,
-    devices: [{ path, kind: 'file', identity: { kind: 'path', path }, sizeBytes: bytes(size) }],
-    segments: order.map((index) => ({ deviceIndex: 0, offsetBytes: bytes(index * RUN_BYTES), lengthBytes: bytes(RUN_BYTES) })),
-  };
-  // The built program, as it is shipped: `make bench` builds it first.
-  const connectionProgram = ['cjs', 'js'].map((kind) => new URL(`../dist/nbd-connection.${kind}`, import.meta.url).pathname).find(existsSync) ?? '';
-  const dataPath = openNbdDataPath({
-    runFolder: folder,
-    connectionProgram,
-    nodePath: process.execPath,
-    verify: async () => {},
-    syscalls: openSyscalls(),
-    spareProcesses: 4,
-    log: () => {},
-  });
-  const endpoint = await dataPath.open(plan);
-  if (endpoint.kind !== 'nbd') throw new Error('not an NBD endpoint');
-  return {
-    name: 'xvd',
-    uri: endpoint.uri,
-    async stop() {
-      await dataPath.close(1);
-      await dataPath[Symbol.asyncDispose]();
-    },
-  };
-}
-
-async function startRival(name: string, program: string, args: (socket: string) => readonly string[]): Promise<Server> {
-  const socket = join(folder, `${name}.sock`);
-  const child: ChildProcess = spawn(program, args(socket), { stdio: ['ignore', 'ignore', 'inherit'] });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  while (!existsSync(socket) && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 5));
-  return {
-    name,
-    uri: `nbd+unix:///?socket=${socket}`,
-    async stop() {
-      child.kill('SIGTERM');
-      await ended;
-      rmSync(socket, { force: true });
-    },
-  };
-}
-
-const starts: Readonly<Record<Case['mode'], readonly ((path: string) => Promise<Server>)[]>> = (() => {
-  const nbdkit = (path: string) => startRival('nbdkit', 'nbdkit', (socket) => ['--foreground', '--unix', socket, 'file', path]);
-  const qemu = (path: string, ...more: string[]) =>
-    startRival('qemu-nbd', 'qemu-nbd', (socket) => ['--socket', socket, '--format=raw', '--persistent', '--shared=8', ...more, path]);
-  const cached = [(path: string) => startXvd(path, 'writeback'), nbdkit, (path: string) => qemu(path)];
-  return { cached, cold: cached, direct: [(path: string) => startXvd(path, 'none'), (path: string) => qemu(path, '--cache=none', '--aio=io_uring')] };
-})();
+const served = { folder, sizeBytes: size };
+const starts: Readonly<Record<Case['mode'], readonly Start[]>> = { cached: cachedServers(served), cold: cachedServers(served), direct: directServers(served) };
 
 type FioSide = { readonly iops: number; readonly bw_bytes: number; readonly clat_ns: { readonly percentile?: Readonly<Record<string, number>> } };
 
@@ -162,36 +91,9 @@ async function measure(one: Case, server: Server): Promise<Figure> {
   };
 }
 
-/** Waits until no process that was started here uses the processors any more: what is measured is a server that has started. */
-async function started(): Promise<void> {
-  for (let before = -1, now = ticks(); now !== before; now = ticks()) {
-    before = now;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
-/** Hundredths of a second of all processes that name a program or socket of ours. */
-function ticks(): number {
-  let sum = 0;
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      if (!/nbd-connection|nbdkit|qemu-nbd/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) continue;
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      sum += Number(fields[11]) + Number(fields[12]);
-    } catch {
-      // It has ended.
-    }
-  }
-  return sum;
-}
-
 /** Drops what the host has cached of the file. */
 const dropCache = (): Promise<unknown> => run('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none']);
 const warmCache = (): Promise<unknown> => run('dd', [`if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none']);
-
-/** Each is first as often as the others. */
-const rotated = <T>(list: readonly T[], by: number): readonly T[] => list.map((_, index) => list[(index + by) % list.length] as T);
 
 type Result = { readonly row: readonly Cell[]; readonly ratio: number };
 
@@ -227,7 +129,7 @@ const unitOf = ({ fio }: Case): 'kIOPS' | 'MB/s' => (typeof fio === 'string' || 
 const columns = ['case', 'data', 'unit', ...servers, 'xvd / the better', 'p99 µs', 'p99.9 µs'];
 
 async function main(): Promise<void> {
-  fill();
+  fillFile(file, size);
   const loop = cases.some(({ mode }) => mode === 'direct') ? (await run('losetup', ['--find', '--show', '--direct-io=on', file])).stdout.trim() : null;
   const rows: Result['row'][] = [];
   const goals: Goal[] = [];
