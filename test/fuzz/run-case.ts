@@ -125,7 +125,8 @@ function serve(rig: Rig, plan: VbdPlan, { streamFrom, negotiated, mode }: How, r
   let congested = false;
   const socket: Socket = {
     read: give,
-    readNow: (buffer, to, length) => (length > 0 && pieces(2) === 0 ? give(buffer, to, length) : 0),
+    // What is pushed can't be asked for: of TLS all has been handed over.
+    readNow: (buffer, to, length) => (mode === 'pulled' && length > 0 && pieces(2) === 0 ? give(buffer, to, length) : 0),
     write(buffer, from, length) {
       assert.ok(buffer.length <= MOST_MEMORY && from + length <= buffer.length);
       replies.push(Buffer.from(buffer.subarray(from, from + length)));
