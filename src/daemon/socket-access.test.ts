@@ -59,7 +59,7 @@ test('a mode or an owner that is none is refused by name', async () => {
   for (const nbdSocketMode of ['rw', '888', '04755', '1']) {
     await assert.rejects(socketAccess({ nbdSocketMode, nbdSocketOwner: null }, programs), { code: 'VALUE_INVALID', message: /nbd_socket_mode/ }, nbdSocketMode);
   }
-  for (const nbdSocketOwner of ['no-such-user', ':no-such-group', '--version', 'root:--help']) {
+  for (const nbdSocketOwner of ['no-such-user', ':no-such-group', '--version', 'root:--help', 'root:root:root']) {
     await assert.rejects(
       socketAccess({ nbdSocketMode: null, nbdSocketOwner }, programs),
       { code: 'VALUE_INVALID', message: /nbd_socket_owner/ },

@@ -5,11 +5,12 @@ import type { SocketAccess } from '../datapath/nbd/vbd-folder.ts';
 import type { Programs } from '../host/programs.ts';
 import type { Settings } from './settings.ts';
 
-/** null = whoever runs the daemon, and nobody else. VALUE_INVALID for a mode that is none, or opens more than the sockets are for. */
+/** null = whoever runs the daemon, and nobody else. VALUE_INVALID for a mode or an owner that is none. */
 export async function socketAccess(settings: Pick<Settings, 'nbdSocketMode' | 'nbdSocketOwner'>, programs: Programs): Promise<SocketAccess | null> {
   const { nbdSocketMode: mode, nbdSocketOwner: owner } = settings;
   if (mode === null && owner === null) return null;
-  const [user = '', group = ''] = owner?.split(':') ?? [];
+  const [user = '', group = '', more] = owner?.split(':') ?? [];
+  if (more !== undefined) throw new XvdError('VALUE_INVALID', `'nbd_socket_owner' is '${owner}'`, { fix: 'Write USER:GROUP, USER or :GROUP.' });
   return { mode: modeOf(mode ?? '0600'), uid: await idOf('passwd', user, programs), gid: await idOf('group', group, programs) };
 }
 

@@ -15,8 +15,8 @@ const FLOCK = { bytes: 32, type: 0, start: 8, length: 16 } as const;
 export type LockCalls = {
   /** Locks one byte of an open file (writable), without waiting, until the open file has no descriptor and no mapping left; 0 or -errno (-11: another open file has it). */
   lockByte(fd: number, at: number): number;
-  /** The first byte from there on that another open file has locked; null = none is. -errno where that can't be asked. */
-  lockedFrom(fd: number, at: number): number | null;
+  /** A byte of [at, end) that another open file has locked, in no order (the kernel keeps locks by their owners); null = none is. -errno where that can't be asked. */
+  lockedWithin(fd: number, at: number, end: number): number | null;
 };
 
 export function bindLocks(libc: Libc, answer: (result: number) => number): LockCalls {
@@ -31,9 +31,10 @@ export function bindLocks(libc: Libc, answer: (result: number) => number): LockC
   };
   return {
     lockByte: (fd, at) => ask(fd, F_OFD_SETLK, at, 1).result,
-    lockedFrom(fd, at) {
-      // Length 0: as far as there are bytes.
-      const { result, lock } = ask(fd, F_OFD_GETLK, at, 0);
+    lockedWithin(fd, at, end) {
+      // Length 0 would be: as far as there are bytes.
+      if (at >= end) return null;
+      const { result, lock } = ask(fd, F_OFD_GETLK, at, end - at);
       if (result < 0) return result;
       return lock.getInt16(FLOCK.type, true) === F_UNLCK ? null : Number(lock.getBigInt64(FLOCK.start, true));
     },

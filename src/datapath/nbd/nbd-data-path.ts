@@ -104,7 +104,10 @@ export function openNbdDataPath(options: NbdOptions): NbdDataPath {
     },
     async isGone(generation) {
       const folder = vbdFolder(options.runFolder, generation);
-      return !existsSync(folder.path) || (existsSync(folder.alive) && pipeIsGone(folder.alive) && withMemory(folder, syscalls).length === 0);
+      return (
+        !existsSync(folder.path) ||
+        (existsSync(folder.alive) && existsSync(folder.shared) && pipeIsGone(folder.alive) && withMemory(folder, syscalls).length === 0)
+      );
     },
     list: async () => generationsIn(options.runFolder),
     stats: async (generation) => statsOf(vbdFolder(options.runFolder, generation)),
@@ -141,6 +144,16 @@ function heldBesides({ runFolder }: Starting, { pipe }: VbdPlan): number[] {
   return pipe === undefined ? [] : [openSync(join(runFolder, pipe), constants.O_RDWR | constants.O_NONBLOCK)];
 }
 
+/** The socket is its owner's only, from the first moment: it is bound before listen() returns. */
+function listenClosed(server: Server, path: string, listening: () => void): void {
+  const mask = process.umask(0o177);
+  try {
+    server.listen(path, listening);
+  } finally {
+    process.umask(mask);
+  }
+}
+
 async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
   const [living] = livingProcesses(folder);
   const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
@@ -152,7 +165,7 @@ async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promi
   try {
     makeFolder(folder, plan, sharedPageBytes(plan.segments.length), options.syscalls);
     rmSync(folder.socket, { force: true });
-    server.once('error', listening.reject).listen(folder.socket, listening.resolve);
+    listenClosed(server.once('error', listening.reject), folder.socket, listening.resolve);
     await listening.promise;
     openTo(folder, options.runFolder, options.socketAccess ?? null);
   } catch (error) {
@@ -231,7 +244,13 @@ async function admit(options: Starting, vbd: Accepting, body: (admitted: Admitte
       if (child.pid !== undefined) forgetProcess(folder, child.pid);
       if (code !== 0 && signal !== 'SIGKILL') options.log('nbd.connection-ended', { generation, code, signal });
     });
-    if (child.pid !== undefined) recordProcess(folder, child.pid);
+    try {
+      if (child.pid !== undefined) recordProcess(folder, child.pid);
+    } catch (error) {
+      // What is not recorded could never be ended.
+      child.kill('SIGKILL');
+      throw error;
+    }
   };
   // Read and write, as a pipe without a reader can't be opened for writing alone; held from before the process exists.
   const alive = openSync(folder.alive, constants.O_RDWR | constants.O_NONBLOCK);

@@ -5,8 +5,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
 import type { PlanDevice, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-
-const FIRST_DEVICE_FD = 4;
+import { FIRST_DEVICE_FD } from './spare-descriptors.ts';
 
 export type VerifyDevice = (device: PlanDevice, fd: number) => Promise<void>;
 

@@ -25,6 +25,7 @@ import type { Export, Negotiated } from './wire/handshake.ts';
 
 const STREAM_FROM_BYTES = 64 * 1024;
 const PART_BYTES = 256 * 1024;
+
 export type OpenedSession = {
   readonly exported: Export;
   /** So many from 0 on: what a process has to have open to serve this VBD. */

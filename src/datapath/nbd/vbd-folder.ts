@@ -24,6 +24,9 @@ import { requireSocketPath } from '../../base/socket-path.ts';
 import type { Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 
+/** No process has this number or a higher one (PID_MAX_LIMIT of 64-bit Linux). */
+const PIDS = 2 ** 22;
+
 export type VbdFolder = {
   readonly path: string;
   readonly socket: string;
@@ -74,11 +77,15 @@ export function openTo(folder: VbdFolder, runFolder: string, access: SocketAcces
   const { mode, uid, gid } = access ?? { mode: 0o600, uid: null, gid: null };
   if (uid !== null || gid !== null) chownSync(folder.socket, uid ?? statSync(folder.socket).uid, gid ?? statSync(folder.socket).gid);
   chmodSync(folder.socket, mode);
-  if (access === null) return;
+  if (access === null) return chmodSync(folder.path, statSync(folder.path).mode & 0o7766);
   for (const path of [runFolder, dirname(folder.path), folder.path]) chmodSync(path, (statSync(path).mode & 0o7777) | 0o011);
 }
 
-export const removeFolder = (folder: VbdFolder): void => rmSync(folder.path, { recursive: true, force: true });
+/** The pipe first: without it nobody is to be proved gone, also when the rest is not removed any more. */
+export function removeFolder(folder: VbdFolder): void {
+  rmSync(folder.alive, { force: true });
+  rmSync(folder.path, { recursive: true, force: true });
+}
 
 export function generationsIn(runFolder: string): Generation[] {
   const parent = join(runFolder, 'vbd');
@@ -110,18 +117,21 @@ export function readsEnd(fd: number): boolean {
  * byte of its number in the shared page, which it keeps mapped.
  */
 export function withMemory(folder: VbdFolder, syscalls: Syscalls | null): number[] {
-  // Without system calls nobody has writes in flight that outlive a descriptor.
-  if (syscalls === null || !existsSync(folder.shared)) return [];
+  // Where this process lacks them, so do the connections of its installation, and nothing of theirs outlives a descriptor.
+  if (syscalls === null) return [];
+  if (!existsSync(folder.shared)) throw new XvdError('FENCE_UNPROVED', `${folder.shared} has gone, and with it the proof that nothing is in flight`);
   const fd = openSync(folder.shared, 'r');
   try {
     const pids: number[] = [];
-    for (let from = 0; ;) {
-      const pid = syscalls.lockedFrom(fd, from);
-      if (pid === null) return pids;
+    const open: [from: number, to: number][] = [[0, PIDS]];
+    for (let range = open.pop(); range !== undefined; range = open.pop()) {
+      const pid = syscalls.lockedWithin(fd, ...range);
+      if (pid === null) continue;
       if (pid < 0) throw new XvdError('FENCE_UNPROVED', `the locks of ${folder.shared} can't be asked for (error ${-pid})`);
       pids.push(pid);
-      from = pid + 1;
+      open.push([range[0], pid], [pid + 1, range[1]]);
     }
+    return pids;
   } finally {
     closeSync(fd);
   }
