@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MIB } from '../src/base/units.ts';
-import { cachedServers, directServers, fillFile, rotated, started } from './nbd-servers.ts';
+import { cachedServers, directServers, fillFile, fioJob, rotated, started } from './nbd-servers.ts';
 import type { Server, Start } from './nbd-servers.ts';
 import { median, publish } from './report.ts';
 import type { Cell, Goal } from './report.ts';
@@ -31,9 +31,10 @@ const cases: readonly Case[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'xvd-bench-'));
 const file = join(folder, 'data');
+const served = { folder, sizeBytes: half };
 const modes: Readonly<Record<'cached' | 'direct', readonly Start[]>> = {
-  cached: cachedServers({ folder, sizeBytes: half }),
-  direct: directServers({ folder, sizeBytes: half }),
+  cached: cachedServers(served),
+  direct: directServers(served),
 };
 const PERCENTILES = ['99.000000', '99.900000'] as const;
 
@@ -42,10 +43,8 @@ type Job = { readonly read: { readonly clat_ns: Latency }; readonly sync: { read
 
 /** Microseconds that 99 and 99.9 of 100 do not pass. */
 async function measure({ fio, of }: Case, server: Server): Promise<readonly number[]> {
-  const fixed = [`--uri=${server.uri}`, `--size=${half}`, '--time_based', `--runtime=${seconds}`, '--randrepeat=0', '--norandommap', '--output-format=json'];
-  const { stdout } = await run('fio', ['--name=b', '--ioengine=nbd', ...fixed, ...fio], { cwd: folder, maxBuffer: 64 * MIB });
-  const [job] = (JSON.parse(stdout.slice(stdout.indexOf('{'))) as { readonly jobs: readonly Job[] }).jobs;
-  const { percentile = {} } = (of === 'read' ? job?.read.clat_ns : job?.sync.lat_ns) ?? {};
+  const job = await fioJob<Job>(served, server, seconds, fio);
+  const { percentile = {} } = of === 'read' ? job.read.clat_ns : job.sync.lat_ns;
   return PERCENTILES.map((name) => (percentile[name] ?? NaN) / 1000);
 }
 

@@ -1,13 +1,16 @@
 // The servers that benchmarks compare: xvd's own, nbdkit's file plugin and qemu-nbd, each on one file or device.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { bytes, MIB } from '../src/base/units.ts';
 import type { VbdPlan } from '../src/core/types.ts';
 import { openNbdDataPath } from '../src/datapath/nbd/nbd-data-path.ts';
 import { openSyscalls } from '../src/host/syscalls.ts';
+
+const run = promisify(execFile);
 
 /** xvd's disk is cut into runs of so much. */
 export const RUN_BYTES = 8 * MIB;
@@ -102,6 +105,15 @@ export const directServers = (served: Served): readonly Start[] => [
   (path) => startXvd(served, path, 'none'),
   qemuOn(served.folder, '--cache=none', '--aio=io_uring'),
 ];
+
+/** What fio's nbd engine tells of one job on the first `sizeBytes` of a server. */
+export async function fioJob<Job>({ folder, sizeBytes }: Served, server: Server, seconds: number, words: readonly string[]): Promise<Job> {
+  const fixed = ['--name=b', '--ioengine=nbd', `--uri=${server.uri}`, `--size=${sizeBytes}`, '--time_based', `--runtime=${seconds}`];
+  const { stdout } = await run('fio', [...fixed, ...words, '--randrepeat=0', '--norandommap', '--output-format=json'], { cwd: folder, maxBuffer: 64 * MIB });
+  const [job] = (JSON.parse(stdout.slice(stdout.indexOf('{'))) as { readonly jobs: readonly Job[] }).jobs;
+  if (job === undefined) throw new Error('fio tells of no job');
+  return job;
+}
 
 /** Each is first as often as the others. */
 export const rotated = <T>(list: readonly T[], by: number): readonly T[] => list.map((_, index) => list[(index + by) % list.length] as T);

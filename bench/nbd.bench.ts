@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MIB } from '../src/base/units.ts';
-import { cachedServers, directServers, fillFile, rotated, RUN_BYTES, started } from './nbd-servers.ts';
+import { cachedServers, directServers, fillFile, fioJob, rotated, RUN_BYTES, started } from './nbd-servers.ts';
 import type { Server, Start } from './nbd-servers.ts';
 import { median, publish } from './report.ts';
 import type { Cell, Goal } from './report.ts';
@@ -67,21 +67,7 @@ async function measure(one: Case, server: Server): Promise<Figure> {
     await run('nbdcopy', ['--connections=4', ...(one.fio === 'copy-in' ? [target, server.uri] : ends)]);
     return { speed: (size / Number(process.hrtime.bigint() - began)) * 1000, p99: 0, p999: 0 };
   }
-  const args = [
-    '--name=b',
-    '--ioengine=nbd',
-    `--uri=${server.uri}`,
-    `--size=${size}`,
-    ...one.fio,
-    '--time_based',
-    `--runtime=${seconds}`,
-    '--randrepeat=0',
-    '--norandommap',
-    '--output-format=json',
-  ];
-  const { stdout } = await run('fio', args, { cwd: folder, maxBuffer: 64 * MIB });
-  const job = (JSON.parse(stdout.slice(stdout.indexOf('{'))) as { jobs: { read: FioSide; write: FioSide }[] }).jobs[0];
-  if (job === undefined) throw new Error('fio tells of no job');
+  const job = await fioJob<{ readonly read: FioSide; readonly write: FioSide }>(served, server, seconds, one.fio);
   const side = job.read.iops > 0 ? job.read : job.write;
   const percentile = side.clat_ns.percentile ?? {};
   return {

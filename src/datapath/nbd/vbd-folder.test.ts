@@ -1,13 +1,15 @@
 // The locks by which a process says that its memory is not gone yet.
 
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openSyscalls } from '../../host/syscalls.ts';
 import { openTo, vbdFolder, withMemory } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
+
+const NOBODY = 65_534;
 
 function emptyFolder(): VbdFolder & Disposable {
   const run = mkdtempSync(join(tmpdir(), 'xvd-folder-'));
@@ -44,6 +46,19 @@ test('without the file that the locks are on there is no proof', () => {
   using folder = emptyFolder();
   rmSync(folder.shared);
   assert.throws(() => withMemory(folder, openSyscalls()), { code: 'FENCE_UNPROVED' });
+});
+
+test('a daemon that may not give the socket away says so, and what to do', () => {
+  using folder = emptyFolder();
+  const run = join(folder.path, '..', '..');
+  writeFileSync(folder.socket, '');
+  for (const path of [run, join(run, 'vbd'), folder.path, folder.socket]) chownSync(path, NOBODY, NOBODY);
+  process.seteuid?.(NOBODY);
+  try {
+    assert.throws(() => openTo(folder, run, { mode: 0o660, uid: 0, gid: null }), { code: 'NOT_PERMITTED', message: /nbd\.sock/, fix: /nbd_socket_owner/ });
+  } finally {
+    process.seteuid?.(0);
+  }
 });
 
 test('a folder that was open for passing through is closed again when nobody else may connect any more', () => {

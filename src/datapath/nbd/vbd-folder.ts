@@ -75,10 +75,22 @@ function makePipe(path: string, syscalls: Syscalls | null): void {
 /** The socket as it may be connected to; whoever may, may also go through the folders on the way, but look into none of them. */
 export function openTo(folder: VbdFolder, runFolder: string, access: SocketAccess | null): void {
   const { mode, uid, gid } = access ?? { mode: 0o600, uid: null, gid: null };
-  if (uid !== null || gid !== null) chownSync(folder.socket, uid ?? statSync(folder.socket).uid, gid ?? statSync(folder.socket).gid);
+  if (uid !== null || gid !== null) giveTo(folder.socket, uid, gid);
   chmodSync(folder.socket, mode);
   if (access === null) return chmodSync(folder.path, statSync(folder.path).mode & 0o7766);
   for (const path of [runFolder, dirname(folder.path), folder.path]) chmodSync(path, (statSync(path).mode & 0o7777) | 0o011);
+}
+
+function giveTo(path: string, uid: number | null, gid: number | null): void {
+  const now = statSync(path);
+  try {
+    chownSync(path, uid ?? now.uid, gid ?? now.gid);
+  } catch (error) {
+    throw new XvdError('NOT_PERMITTED', `${path} can't be given to ${uid ?? ''}:${gid ?? ''}: ${(error as Error).message}`, {
+      cause: error,
+      fix: 'Run the daemon as root, or leave nbd_socket_owner out.',
+    });
+  }
 }
 
 /** The pipe first: without it nobody is to be proved gone, also when the rest is not removed any more. */
