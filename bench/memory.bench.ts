@@ -15,7 +15,8 @@ import { connectRaw, handshakeRaw } from '../src/datapath/nbd/fixture-client.ts'
 import type { RawClient } from '../src/datapath/nbd/fixture-client.ts';
 import { openNbdDataPath } from '../src/datapath/nbd/nbd-data-path.ts';
 import type { NbdDataPath } from '../src/datapath/nbd/nbd-data-path.ts';
-import { livingProcesses, vbdFolder } from '../src/datapath/nbd/vbd-folder.ts';
+import { livingProcesses } from '../src/datapath/nbd/process-records.ts';
+import { vbdFolder } from '../src/datapath/nbd/vbd-folder.ts';
 import { openSyscalls } from '../src/host/syscalls.ts';
 import { publish } from './report.ts';
 import type { Cell, Goal } from './report.ts';

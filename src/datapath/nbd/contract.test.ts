@@ -11,7 +11,8 @@ import type { DataPathUnderTest } from '../contract.ts';
 import type { DataPath } from '../datapath.ts';
 import { answerOf, connectGuest, connectRaw, goData, handshakeRaw, optionBytes, requestBytes } from './fixture-client.ts';
 import { openNbdDataPath } from './nbd-data-path.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 import { CMD, NBD_ERROR, OPT } from './wire/constants.ts';
 
 const connectionProgram = join(import.meta.dirname, 'connection.ts');

@@ -16,7 +16,8 @@ import type { VbdPlan } from '../../core/types.ts';
 import { connectRaw, goData, optionBytes, requestBytes } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
-import { livingProcesses, pipeIsGone, vbdFolder, withMemory } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { pipeIsGone, vbdFolder, withMemory } from './vbd-folder.ts';
 import { CMD, OPT } from './wire/constants.ts';
 
 const run = promisify(execFile);

@@ -7,14 +7,18 @@ import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import { POLLHUP, POLLRDHUP } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { livingProcesses, readsEnd, withMemory } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { readsEnd, withMemory } from './vbd-folder.ts';
 import type { VbdFolder } from './vbd-folder.ts';
+
+/** Between two looks at the records: a process that has just been started is on record after some 50 ms. */
+const AGAIN_MS = 10;
 
 /** Of a whole VBD; FENCE_UNPROVED when one of them does not go. */
 export async function endProcesses(folder: VbdFolder, syscalls: Syscalls | null): Promise<void> {
   if (!existsSync(folder.alive)) return;
   const until = performance.now() + limits.fenceMs;
-  for (const pid of livingProcesses(folder)) kill(pid);
+  killRecorded(folder);
   await pipeEnded(folder, until);
   await noneLeft(folder, until, () => withMemory(folder, syscalls));
 }
@@ -22,7 +26,10 @@ export async function endProcesses(folder: VbdFolder, syscalls: Syscalls | null)
 const unproved = (folder: VbdFolder, which = 'a process'): XvdError =>
   new XvdError('FENCE_UNPROVED', `${which} of ${folder.path} has not ended after ${limits.fenceMs} ms: it may hang in a dead device`);
 
-/** Waits for the end of file on the pipe: every process that could begin a write has ended, whoever started it. */
+/**
+ * Waits for the end of file on the pipe: every process that could begin a write has ended, whoever started it. One that a daemon had
+ * just started when it was killed holds the pipe already and comes on record meanwhile: it is ended then.
+ */
 async function pipeEnded(folder: VbdFolder, until: number): Promise<void> {
   const fd = openSync(folder.alive, constants.O_RDONLY | constants.O_NONBLOCK);
   // Read before waiting: a pipe that had no writer when it was opened never tells of its end.
@@ -30,11 +37,19 @@ async function pipeEnded(folder: VbdFolder, until: number): Promise<void> {
   const pipe = new Socket({ fd, readable: true, writable: false });
   const ended = Promise.withResolvers<void>();
   const late = setTimeout(() => ended.reject(unproved(folder)), until - performance.now());
+  const again = setInterval(() => {
+    try {
+      killRecorded(folder);
+    } catch (error) {
+      ended.reject(error);
+    }
+  }, AGAIN_MS);
   pipe.once('end', ended.resolve).once('error', ended.reject).resume();
   try {
     await ended.promise;
   } finally {
     clearTimeout(late);
+    clearInterval(again);
     pipe.destroy();
   }
 }
@@ -46,6 +61,10 @@ async function noneLeft(folder: VbdFolder, until: number, left: () => readonly n
     if (performance.now() > until) throw unproved(folder, `process ${pid}`);
     await wait(1);
   }
+}
+
+function killRecorded(folder: VbdFolder): void {
+  for (const pid of livingProcesses(folder)) kill(pid);
 }
 
 function kill(pid: number): void {

@@ -12,7 +12,8 @@ import { connectGuest, connectRaw, optionBytes } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
 import { OPT } from './wire/constants.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 
 const planIn = (folder: string): VbdPlan => {
   const path = join(folder, 'device');

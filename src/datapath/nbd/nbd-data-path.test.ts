@@ -12,7 +12,8 @@ import type { VbdPlan } from '../../core/types.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { DataPath } from '../datapath.ts';
 import { openNbdDataPath } from './nbd-data-path.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 
 const run = promisify(execFile);
 const connectionProgram = join(import.meta.dirname, 'connection.ts');

@@ -18,23 +18,13 @@ import type { DataPath, DataPathStats } from '../datapath.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
+import { forgetProcess, livingProcesses, recordProcess } from './process-records.ts';
 import { makeSpares } from './spare-processes.ts';
 import type { Spares } from './spare-processes.ts';
 import { descriptorOf, ENVIRONMENT, NODE_OPTIONS } from './start-process.ts';
 import { listenTls } from './tls-listener.ts';
 import type { TlsListener, TlsOptions } from './tls-listener.ts';
-import {
-  forgetProcess,
-  generationsIn,
-  livingProcesses,
-  makeFolder,
-  openTo,
-  pipeIsGone,
-  recordProcess,
-  removeFolder,
-  vbdFolder,
-  withMemory,
-} from './vbd-folder.ts';
+import { generationsIn, makeFolder, openTo, pipeIsGone, removeFolder, vbdFolder, withMemory } from './vbd-folder.ts';
 import type { SocketAccess, VbdFolder } from './vbd-folder.ts';
 import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
 
@@ -247,7 +237,7 @@ async function admit(options: Starting, vbd: Accepting, body: (admitted: Admitte
     try {
       if (child.pid !== undefined) recordProcess(folder, child.pid);
     } catch (error) {
-      // What is not recorded could never be ended.
+      // What is not on record could not be ended.
       child.kill('SIGKILL');
       throw error;
     }

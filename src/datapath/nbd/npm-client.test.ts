@@ -16,7 +16,8 @@ import { bytes, MIB } from '../../base/units.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 
 const BLOCK_BYTES = 64 * 1024;
 /** Its last block is a short one. */

@@ -13,6 +13,7 @@ import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
 import { makeTrouble } from './make-trouble.ts';
+import { recordProcess } from './process-records.ts';
 import type { Session } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
@@ -38,7 +39,9 @@ const chance = (): number => process.getBuiltinModule('node:crypto').randomInt(2
 
 export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
 
+/** Throws where this process can't be put on record: it must not serve then. */
 export function openSession(folder: string, syscalls: Syscalls | null): OpenedSession {
+  recordProcess({ processes: join(folder, 'processes') }, process.pid);
   const plan = readPlan(folder);
   becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);

@@ -12,7 +12,8 @@ import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
 import { openNbdDataPath } from './nbd-data-path.ts';
 import { parkingOf } from './parked.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 import { CMD } from './wire/constants.ts';
 
 const NAME = 'web01/xvda@5';

@@ -11,7 +11,8 @@ import { connectRaw } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
 import { SPARE_DEVICES } from './spare-descriptors.ts';
-import { livingProcesses, vbdFolder } from './vbd-folder.ts';
+import { livingProcesses } from './process-records.ts';
+import { vbdFolder } from './vbd-folder.ts';
 
 const run = promisify(execFile);
 

@@ -1,5 +1,6 @@
 // The folder of one served VBD in XVD_RUN, `vbd/GENERATION`: what a connection process is given, and what a later daemon
-// finds to take over. What proves that a process is gone is its pipe and, for what it had in flight, its lock on the shared page.
+// finds to take over. What proves that a process is gone is its pipe and, for what it had in flight, its lock on the shared page; whom to
+// end is known by the records (process-records.ts).
 
 import {
   chmodSync,
@@ -10,7 +11,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -147,29 +147,4 @@ export function withMemory(folder: VbdFolder, syscalls: Syscalls | null): number
   } finally {
     closeSync(fd);
   }
-}
-
-/** Field 22 of /proc/PID/stat; null when there is no such process. */
-export function startTicksOf(pid: number): number | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-  } catch {
-    return null;
-  }
-}
-
-export function recordProcess(folder: VbdFolder, pid: number): void {
-  const ticks = startTicksOf(pid);
-  if (ticks !== null) writeFileSync(join(folder.processes, String(pid)), String(ticks), { mode: 0o600 });
-}
-
-export const forgetProcess = (folder: VbdFolder, pid: number): void => rmSync(join(folder.processes, String(pid)), { force: true });
-
-/** Processes that are still the ones recorded: a pid that was used again is not. */
-export function livingProcesses(folder: VbdFolder): number[] {
-  if (!existsSync(folder.processes)) return [];
-  return readdirSync(folder.processes)
-    .map(Number)
-    .filter((pid) => Number(readFileSync(join(folder.processes, String(pid)), 'latin1')) === startTicksOf(pid));
 }
