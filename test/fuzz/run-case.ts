@@ -11,6 +11,7 @@ import type { VbdPlan } from '../../src/core/types.ts';
 import { exportOf } from '../../src/datapath/nbd/open-session.ts';
 import { feedRequests, serveRequests } from '../../src/datapath/nbd/serve-requests.ts';
 import type { Session } from '../../src/datapath/nbd/serve-requests.ts';
+import { COUNTERS_BYTES, makeCounters } from '../../src/datapath/nbd/counters.ts';
 import { makeSharedPage, sharedPageBytes } from '../../src/datapath/nbd/shared-page.ts';
 import type { Socket } from '../../src/datapath/nbd/socket.ts';
 import { openVbdIo } from '../../src/datapath/nbd/vbd-io.ts';
@@ -144,6 +145,7 @@ function serve(rig: Rig, plan: VbdPlan, { streamFrom, negotiated, mode }: How, r
     gatherBytes: streamFrom === 1000 ? 2000 : 0,
     partBytes: PART_BYTES,
     page: rig.newPage(),
+    counters: makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0),
     served,
     structured,
     contexts,

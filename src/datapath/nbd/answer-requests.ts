@@ -3,9 +3,9 @@
 
 import { STATUS_EXTENTS } from './block-status.ts';
 import type { Coldness } from './coldness.ts';
+import type { Counters } from './counters.ts';
 import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
 import { ClientGone, errorNumber, NotFast } from './request-errors.ts';
-import type { SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
 import { CMD, CMD_FLAG } from './wire/constants.ts';
@@ -22,7 +22,7 @@ export type Answering = {
   readonly socket: Socket;
   readonly io: VbdIo;
   /** Answers with more data than this leave in parts of it where the client takes parts; a multiple of every block's size. */ readonly partBytes: number;
-  readonly page: SharedPage;
+  readonly counters: Counters;
   readonly served: Served;
   readonly structured: boolean;
   readonly contexts: readonly string[];
@@ -39,13 +39,15 @@ export type Answering = {
 export function serve(loop: Answering, request: Request, payloadAt: number): void {
   const refusal = refusalOf(request, loop.served);
   if (refusal !== 0) return answerError(loop, request, loop.input, refusal);
-  serveOrAnswer(loop, request, loop.input, () => {
+  try {
     if (request.type === CMD.READ) return readWaiting(loop, request, loop.input);
     if (request.type === CMD.BLOCK_STATUS) return status(loop, request);
     act(loop, request, payloadAt);
     answerDone(loop, request, loop.input);
     if (loop.absorbed >= SEND_BYTES) send(loop);
-  });
+  } catch (error) {
+    answerFailed(loop, request, loop.input, error);
+  }
 }
 
 export function answerDone(loop: Answering, request: Request, cookies: Buffer): void {
@@ -56,18 +58,14 @@ export function answerDone(loop: Answering, request: Request, cookies: Buffer): 
 }
 
 /** `cookies` is the buffer that the request's cookie lies in. */
-export function serveOrAnswer(loop: Answering, request: Request, cookies: Buffer, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    // What ends the connection is no answer to a request.
-    if (error instanceof ClientGone) throw error;
-    answerError(loop, request, cookies, errorNumber(error));
-  }
+export function answerFailed(loop: Answering, request: Request, cookies: Buffer, error: unknown): void {
+  // What ends the connection is no answer to a request.
+  if (error instanceof ClientGone) throw error;
+  answerError(loop, request, cookies, errorNumber(error));
 }
 
 function act(loop: Answering, request: Request, payloadAt: number): void {
-  const { io, page, input } = loop;
+  const { io, counters, input } = loop;
   const { type, flags, offset, length } = request;
   if (type === CMD.WRITE) {
     io.write(offset, input, payloadAt, length);
@@ -80,17 +78,17 @@ function act(loop: Answering, request: Request, payloadAt: number): void {
   else if (type === CMD.CACHE) io.expect(offset, length);
   else if (type === CMD.FLUSH) {
     io.flush();
-    page.count('flushes', 1);
+    counters.count('flushes', 1);
   } else throw new RangeError(`command ${type} was let in`);
   if (type !== CMD.FLUSH && (flags & CMD_FLAG.FUA) !== 0) io.flush();
 }
 
 /** All of a write is written. */
 export function written(loop: Answering, { flags, length }: Request): void {
-  const { io, page } = loop;
+  const { io, counters } = loop;
   loop.absorbed += length;
-  page.count('writes', 1);
-  page.count('writtenBytes', length);
+  counters.count('writes', 1);
+  counters.count('writtenBytes', length);
   if ((flags & CMD_FLAG.FUA) !== 0) io.flush();
 }
 
@@ -125,9 +123,9 @@ export function putReadHead(loop: Answering, request: Request, cookies: Buffer, 
     : putSimpleReply(loop.output, loop.filled, cookies, request.cookieAt, 0);
 }
 
-export function counted({ page }: Answering, { length }: Request): void {
-  page.count('reads', 1);
-  page.count('readBytes', length);
+export function counted({ counters }: Answering, { length }: Request): void {
+  counters.count('reads', 1);
+  counters.count('readBytes', length);
 }
 
 function status(loop: Answering, request: Request): void {
@@ -140,7 +138,7 @@ function status(loop: Answering, request: Request): void {
 }
 
 export function answerError(loop: Answering, request: Request, cookies: Buffer, error: number): void {
-  loop.page.count('errors', 1);
+  loop.counters.count('errors', 1);
   room(loop, HEADROOM);
   loop.filled = loop.structured
     ? putErrorChunk(loop.output, loop.filled, cookies, request.cookieAt, error)
@@ -155,8 +153,6 @@ export function room(loop: Answering, length: number): void {
 }
 
 export function send(loop: Answering): void {
-  // Before the client can ask what it has done.
-  loop.page.publish();
   loop.absorbed = 0;
   try {
     if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);

@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, watch } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
@@ -15,6 +15,7 @@ import { limits } from '../../base/limits.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath, DataPathStats } from '../datapath.ts';
+import { countersOf } from './counters.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
@@ -26,7 +27,7 @@ import { listenTls } from './tls-listener.ts';
 import type { TlsListener, TlsOptions } from './tls-listener.ts';
 import { generationsIn, makeFolder, openTo, pipeIsGone, removeFolder, vbdFolder, withMemory } from './vbd-folder.ts';
 import type { SocketAccess, VbdFolder } from './vbd-folder.ts';
-import { COUNTERS_BYTES, countersOf, sharedPageBytes } from './shared-page.ts';
+import { sharedPageBytes } from './shared-page.ts';
 
 export type NbdOptions = {
   /** XVD_RUN. */
@@ -116,17 +117,10 @@ export function endpointOf(plan: VbdPlan, folder: VbdFolder): Endpoint {
   return { kind: 'nbd', uri, socketPath: folder.socket, exportName: plan.exportName };
 }
 
-/** From the page that the connections count in: they are not asked, nor slowed. */
+/** From the file that the connections count in: they are not asked, nor slowed. */
 function statsOf(folder: VbdFolder): DataPathStats | null {
-  if (!existsSync(folder.shared)) return null;
-  const fd = openSync(folder.shared, 'r');
-  try {
-    const head = new Uint8Array(COUNTERS_BYTES);
-    readSync(fd, head);
-    return countersOf(head, livingProcesses(folder).length);
-  } finally {
-    closeSync(fd);
-  }
+  if (!existsSync(folder.counters)) return null;
+  return countersOf(new Uint8Array(readFileSync(folder.counters)), livingProcesses(folder).length);
 }
 
 /** Behind the devices, so that whatever starts a connection process hands it on. */

@@ -8,6 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
+import { openCounters } from './counters.ts';
 import { makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { poisonFile } from './flush-vbd.ts';
@@ -46,6 +47,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared?.page ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
+  const counters = openCounters(join(folder, 'counters'), syscalls);
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
   const whole = openVbdIo({
     plan,
@@ -72,7 +74,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
       // Whoever waits for a copy asks its pipe only.
       const writes = shared !== null && shared.proves && plan.pipe === undefined;
       const ahead = queue === null ? null : makeDirectQueue({ queue, writes, placeOf: (offset, length) => io.placeOf(offset, length) });
-      return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, served, structured, contexts };
+      return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
     },
   };
 }

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { requestBytes } from './fixture-client.ts';
 import type { RequestFields } from './fixture-client.ts';
 import { serveRequests } from './serve-requests.ts';
+import { COUNTERS_BYTES, makeCounters } from './counters.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
@@ -50,9 +51,10 @@ function feed(input: Buffer, sizes: Iterator<number>): { socket: Socket; sent: (
 function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom: number): Buffer {
   const { socket, sent } = feed(input, sizes);
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
   serveRequests(
-    { socket, io: ioOn(disk), ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, served, structured: false, contexts: [] },
+    { socket, io: ioOn(disk), ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
   return sent();
@@ -135,9 +137,10 @@ test('a long write that fails half-way is read to its end and answered once; wha
   ]);
   const { socket, sent } = feed(input, fc.sample(fc.constant(5000), 1000)[Symbol.iterator]());
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
   serveRequests(
-    { socket, io, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
   const answers = sent();
@@ -157,9 +160,10 @@ test('a long read is answered in parts, unless the client wants one piece; an er
     const input = Buffer.concat([requestBytes({ type: CMD.READ, flags, length: 10_000 }), requestBytes({ type: CMD.DISC })]);
     const { socket, sent } = feed(input, [].values());
     const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+    const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
     const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
     serveRequests(
-      { socket, io: on, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, served, structured: true, contexts: [] },
+      { socket, io: on, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: true, contexts: [] },
       new Uint8Array(0),
     );
     const chunks = [];
@@ -207,9 +211,10 @@ test('a write that is gathered is written in parts of that size, its end in what
     [5000, 700, 9000].values(),
   );
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 512, contexts: false };
   serveRequests(
-    { socket, io, ahead: null, streamFrom: 4096, gatherBytes: 8192, partBytes: 4096, page, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom: 4096, gatherBytes: 8192, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
   assert.ok(disk.subarray(512, 512 + data.length).equals(data));

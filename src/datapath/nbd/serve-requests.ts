@@ -5,6 +5,7 @@ import { limits } from '../../base/limits.ts';
 import {
   answerDone,
   answerError,
+  answerFailed,
   counted,
   HEADROOM,
   OUTPUT_BYTES,
@@ -13,19 +14,19 @@ import {
   room,
   send,
   serve,
-  serveOrAnswer,
   written,
 } from './answer-requests.ts';
 import type { Answering } from './answer-requests.ts';
 import { makeColdness } from './coldness.ts';
+import type { LatencyKind } from './counters.ts';
 import type { DirectQueue, Finished } from './direct-queue.ts';
 import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
-import type { LatencyKind } from './shared-page.ts';
+import type { SharedPage } from './shared-page.ts';
 import { IDLE } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
 import { CMD, REQUEST_BYTES } from './wire/constants.ts';
-import { parseRequest, refusalOf } from './wire/transmission.ts';
-import type { Request } from './wire/transmission.ts';
+import { parseRequest, refusalOf, requestPlace } from './wire/transmission.ts';
+import type { Request, RequestPlace } from './wire/transmission.ts';
 
 const INPUT_BYTES = 512 * 1024;
 /** Of the cookie inside a request. */
@@ -34,7 +35,8 @@ const KIND_OF: Readonly<Record<number, LatencyKind>> = { [CMD.READ]: 'read', [CM
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
-export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'page' | 'served' | 'structured' | 'contexts'> & {
+export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters' | 'served' | 'structured' | 'contexts'> & {
+  readonly page: Pick<SharedPage, 'mark'>;
   /** null = requests are waited for, one by one. */ readonly ahead: DirectQueue | null;
   /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
   /** Such a write is written in parts of so many bytes, or (0) as they come. */ readonly gatherBytes: number;
@@ -50,6 +52,9 @@ type Loop = Session &
     at: number;
     end: number;
     expected: number;
+    /** The one that is served, and one that is only looked at. */
+    readonly request: RequestPlace;
+    readonly glance: RequestPlace;
   };
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
@@ -104,6 +109,8 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
     at: 0,
     end: rest.length,
     expected: 0,
+    request: requestPlace(),
+    glance: requestPlace(),
     filled: 0,
     absorbed: 0,
   };
@@ -142,8 +149,8 @@ function collect(loop: Loop, ahead: DirectQueue, step: 'leave' | number): void {
 }
 
 function answerFinished(loop: Loop, { request, cookies, data, segment, whole, beganMs }: Finished): void {
-  loop.page.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
-  serveOrAnswer(loop, request, cookies, () => {
+  loop.counters.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
+  try {
     if (request.type === CMD.WRITE) {
       if (whole) loop.page.mark(segment);
       else loop.io.write(request.offset, data, 0, request.length);
@@ -155,15 +162,17 @@ function answerFinished(loop: Loop, { request, cookies, data, segment, whole, be
     const at = putReadHead(loop, request, cookies);
     loop.filled = at + data.copy(loop.output, at);
     counted(loop, request);
-  });
+  } catch (error) {
+    answerFailed(loop, request, cookies, error);
+  }
 }
 
 /** 'served', 'leave', or the bytes that the first unfinished request has in all. */
 function serveNext(loop: Loop): 'served' | 'leave' | number {
   const waiting = loop.end - loop.at;
   if (waiting < REQUEST_BYTES) return REQUEST_BYTES;
-  const request = parseRequest(loop.input, loop.at);
-  if (request === null || request.type === CMD.DISC) return 'leave';
+  const { request } = loop;
+  if (!parseRequest(loop.input, loop.at, request) || request.type === CMD.DISC) return 'leave';
   const payload = request.type === CMD.WRITE ? request.length : 0;
   // The payload of a write that is too long can't be skipped within limits: the connection ends.
   if (payload > limits.nbdRequestBytes) return 'leave';
@@ -172,7 +181,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   if (!beginsAhead(loop, request, waiting - payload)) {
     const began = performance.now();
     serve(loop, request, loop.at + REQUEST_BYTES);
-    loop.page.took(KIND_OF[request.type] ?? 'other', performance.now() - began);
+    loop.counters.took(KIND_OF[request.type] ?? 'other', performance.now() - began);
   }
   loop.at += REQUEST_BYTES + payload;
   return 'served';
@@ -195,14 +204,16 @@ function stream(loop: Loop, request: Request): 'served' | 'leave' {
   loop.at = outcome.at;
   loop.end = outcome.end;
   loop.expected = 0;
-  loop.page.took('write', performance.now() - began);
+  loop.counters.took('write', performance.now() - began);
   if (refusal !== 0) answerError(loop, answered, loop.cookie, refusal);
   else
-    serveOrAnswer(loop, answered, loop.cookie, () => {
+    try {
       if (outcome.error !== null) throw outcome.error;
       written(loop, request);
       answerDone(loop, answered, loop.cookie);
-    });
+    } catch (error) {
+      answerFailed(loop, answered, loop.cookie, error);
+    }
   return 'served';
 }
 
@@ -243,8 +254,8 @@ function expectWaiting(loop: Loop): void {
   if (loop.end - loop.at < INPUT_BYTES / 4) loop.end += loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
   let at = Math.max(loop.expected, loop.at);
   while (loop.end - at >= REQUEST_BYTES) {
-    const request = parseRequest(loop.input, at);
-    if (request === null || request.type === CMD.DISC) break;
+    const request = loop.glance;
+    if (!parseRequest(loop.input, at, request) || request.type === CMD.DISC) break;
     if (request.type === CMD.READ && refusalOf(request, loop.served) === 0) loop.io.expect(request.offset, request.length);
     at += REQUEST_BYTES + (request.type === CMD.WRITE ? request.length : 0);
   }

@@ -23,6 +23,7 @@ import { XvdError } from '../../base/error.ts';
 import { requireSocketPath } from '../../base/socket-path.ts';
 import type { Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { COUNTERS_BYTES } from './counters.ts';
 
 /** No process has this number or a higher one (PID_MAX_LIMIT of 64-bit Linux). */
 const PIDS = 2 ** 22;
@@ -33,6 +34,7 @@ export type VbdFolder = {
   readonly plan: string;
   readonly alive: string;
   readonly shared: string;
+  readonly counters: string;
   readonly poisoned: string;
   readonly log: string;
   readonly processes: string;
@@ -49,6 +51,7 @@ export function vbdFolder(runFolder: string, generation: Generation): VbdFolder 
     plan: join(path, 'plan.json'),
     alive: join(path, 'alive'),
     shared: join(path, 'shared'),
+    counters: join(path, 'counters'),
     poisoned: join(path, 'poisoned'),
     log: join(path, 'log'),
     processes: join(path, 'processes'),
@@ -59,10 +62,16 @@ export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number
   requireSocketPath(folder.socket);
   mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
   // Put in place whole: connections of an earlier daemon may be reading it.
-  writeFileSync(`${folder.plan}.new`, JSON.stringify(plan), { mode: 0o600 });
-  renameSync(`${folder.plan}.new`, folder.plan);
-  if (!existsSync(folder.shared)) writeFileSync(folder.shared, new Uint8Array(sharedBytes), { mode: 0o600 });
+  putWhole(folder.plan, JSON.stringify(plan));
+  for (const [path, bytes] of [[folder.shared, sharedBytes] as const, [folder.counters, COUNTERS_BYTES] as const])
+    if (!existsSync(path)) putWhole(path, new Uint8Array(bytes));
   if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
+}
+
+/** Also when the filesystem is full: who maps a file that ends too soon is killed. */
+function putWhole(path: string, data: string | Uint8Array): void {
+  writeFileSync(`${path}.new`, data, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 function makePipe(path: string, syscalls: Syscalls | null): void {

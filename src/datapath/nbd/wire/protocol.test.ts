@@ -7,7 +7,7 @@ import { goData, optionBytes, requestBytes } from '../fixture-client.ts';
 import { CMD, CMD_FLAG, FLAG, NBD_ERROR, OPT, REP } from './constants.ts';
 import { oneExport, startHandshake } from './handshake.ts';
 import type { Export, Step } from './handshake.ts';
-import { parseRequest, refusalOf } from './transmission.ts';
+import { parseRequest, refusalOf, requestPlace } from './transmission.ts';
 import type { Served } from './transmission.ts';
 
 const exported: Export = {
@@ -93,8 +93,8 @@ test('a client that asks for ever, or for ever more, is left: what a handshake c
 const served: Served = { sizeBytes: 1024 * 1024, readOnly: false, minimumBytes: 512, contexts: true };
 
 function refusal(fields: Parameters<typeof requestBytes>[0], more: Partial<Served> = {}): number {
-  const request = parseRequest(requestBytes({ length: 512, ...fields }), 0);
-  assert.ok(request !== null);
+  const request = requestPlace();
+  assert.ok(parseRequest(requestBytes({ length: 512, ...fields }), 0, request));
   return refusalOf(request, { ...served, ...more });
 }
 

@@ -14,6 +14,7 @@ import {
   STRUCTURED_HEADER_BYTES,
   STRUCTURED_REPLY_MAGIC,
 } from './constants.ts';
+import { copyCookie, get16, get32, put16, put32 } from './bytes.ts';
 
 export type Request = {
   readonly type: number;
@@ -24,22 +25,26 @@ export type Request = {
   readonly length: number;
 };
 
-/** null: not a request, and nothing after it can be trusted. There must be REQUEST_BYTES bytes. */
-export function parseRequest(input: Buffer, at: number): Request | null {
-  if (input.readUInt32BE(at) !== REQUEST_MAGIC) return null;
-  return {
-    flags: input.readUInt16BE(at + 4),
-    type: input.readUInt16BE(at + 6),
-    cookieAt: at + 8,
-    offset: input.readUInt32BE(at + 16) * 0x1_0000_0000 + input.readUInt32BE(at + 20),
-    length: input.readUInt32BE(at + 24),
-  };
+/** What a loop reads one request after the other into: a new object each would be garbage to collect. */
+export type RequestPlace = { -readonly [Field in keyof Request]: Request[Field] };
+
+export const requestPlace = (): RequestPlace => ({ type: 0, flags: 0, cookieAt: 0, offset: 0, length: 0 });
+
+/** false: not a request, and nothing after it can be trusted. There must be REQUEST_BYTES bytes. */
+export function parseRequest(input: Uint8Array, at: number, into: RequestPlace): boolean {
+  if (get32(input, at) !== REQUEST_MAGIC) return false;
+  into.flags = get16(input, at + 4);
+  into.type = get16(input, at + 6);
+  into.cookieAt = at + 8;
+  into.offset = get32(input, at + 16) * 0x1_0000_0000 + get32(input, at + 20);
+  into.length = get32(input, at + 24);
+  return true;
 }
 
 export type Served = {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
-  readonly minimumBytes: number;
+  /** A power of two. */ readonly minimumBytes: number;
   /** Whether the client has chosen contexts for BLOCK_STATUS. */ readonly contexts: boolean;
 };
 
@@ -63,7 +68,8 @@ export function refusalOf(request: Request, served: Served): number {
   if (WRITES.has(type) && served.readOnly) return NBD_ERROR.EPERM;
   if (type === CMD.BLOCK_STATUS && !served.contexts) return NBD_ERROR.EINVAL;
   if (type === CMD.FLUSH) return 0;
-  if (length === 0 || offset % served.minimumBytes !== 0 || length % served.minimumBytes !== 0) return NBD_ERROR.EINVAL;
+  // By their low bits: the rest of a division of two floating-point numbers is slow.
+  if (length === 0 || ((offset | length) & (served.minimumBytes - 1)) !== 0) return NBD_ERROR.EINVAL;
   const data = type === CMD.READ || type === CMD.WRITE;
   if (data && length > limits.nbdRequestBytes) return NBD_ERROR.EINVAL;
   // Past the end: no space for writes, an invalid place for the rest.
@@ -73,26 +79,26 @@ export function refusalOf(request: Request, served: Served): number {
 
 /** Writes the 16 bytes in front of the data. */
 export function putSimpleReply(output: Buffer, at: number, input: Buffer, cookieAt: number, error: number): number {
-  output.writeUInt32BE(SIMPLE_REPLY_MAGIC, at);
-  output.writeUInt32BE(error, at + 4);
-  input.copy(output, at + 8, cookieAt, cookieAt + 8);
+  put32(output, at, SIMPLE_REPLY_MAGIC);
+  put32(output, at + 4, error);
+  copyCookie(input, cookieAt, output, at + 8);
   return at + SIMPLE_REPLY_BYTES;
 }
 
 function putChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, type: number, length: number, done: number = CHUNK_DONE): number {
-  output.writeUInt32BE(STRUCTURED_REPLY_MAGIC, at);
-  output.writeUInt16BE(done, at + 4);
-  output.writeUInt16BE(type, at + 6);
-  input.copy(output, at + 8, cookieAt, cookieAt + 8);
-  output.writeUInt32BE(length, at + 16);
+  put32(output, at, STRUCTURED_REPLY_MAGIC);
+  put16(output, at + 4, done);
+  put16(output, at + 6, type);
+  copyCookie(input, cookieAt, output, at + 8);
+  put32(output, at + 16, length);
   return at + STRUCTURED_HEADER_BYTES;
 }
 
 /** Data of a read, or of a part of it; the data itself follows. `last`: it ends the answer. */
 export function putDataChunk(output: Buffer, at: number, input: Buffer, request: Request, last: boolean): number {
   const next = putChunk(output, at, input, request.cookieAt, CHUNK.OFFSET_DATA, 8 + request.length, last ? CHUNK_DONE : 0);
-  output.writeUInt32BE(Math.floor(request.offset / 0x1_0000_0000), next);
-  output.writeUInt32BE(request.offset % 0x1_0000_0000, next + 4);
+  put32(output, next, Math.floor(request.offset / 0x1_0000_0000));
+  put32(output, next + 4, request.offset);
   return next + 8;
 }
 
@@ -102,8 +108,8 @@ export function putNoneChunk(output: Buffer, at: number, input: Buffer, cookieAt
 
 export function putErrorChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, error: number): number {
   const next = putChunk(output, at, input, cookieAt, CHUNK.ERROR, 6);
-  output.writeUInt32BE(error, next);
-  output.writeUInt16BE(0, next + 4);
+  put32(output, next, error);
+  put16(output, next + 4, 0);
   return next + 6;
 }
 
@@ -118,7 +124,7 @@ export function putStatusChunk(
   chunk: { readonly contextId: number; readonly pairs: readonly number[]; readonly last: boolean },
 ): number {
   let next = putChunk(output, at, input, cookieAt, CHUNK.BLOCK_STATUS, 4 + 4 * chunk.pairs.length, chunk.last ? CHUNK_DONE : 0);
-  next = output.writeUInt32BE(chunk.contextId, next);
-  for (const value of chunk.pairs) next = output.writeUInt32BE(value, next);
-  return next;
+  put32(output, next, chunk.contextId);
+  for (const value of chunk.pairs) put32(output, (next += 4), value);
+  return next + 4;
 }

@@ -8,7 +8,7 @@ import { goData, optionBytes, requestBytes } from '../fixture-client.ts';
 import { CMD, CMD_FLAG, FLAG, INFO, NBD_ERROR, OPT, REP } from './constants.ts';
 import { oneExport, startHandshake } from './handshake.ts';
 import type { Export, Step } from './handshake.ts';
-import { parseRequest, refusalOf } from './transmission.ts';
+import { parseRequest, refusalOf, requestPlace } from './transmission.ts';
 
 const exported: Export = {
   name: 'web01/xvda@17',
@@ -181,8 +181,8 @@ test('whatever is asked, what passes lies inside the VBD, is whole blocks, and n
   });
   fc.assert(
     fc.property(request, fc.boolean(), (fields, readOnly) => {
-      const parsed = parseRequest(requestBytes(fields), 0);
-      assert.ok(parsed !== null);
+      const parsed = requestPlace();
+      assert.ok(parseRequest(requestBytes(fields), 0, parsed));
       if (refusalOf(parsed, { ...served, readOnly }) !== 0) return;
       const { type, offset, length } = parsed;
       assert.ok(Object.values(CMD).some((known) => known === type));
@@ -195,11 +195,11 @@ test('whatever is asked, what passes lies inside the VBD, is whole blocks, and n
 });
 
 test('a request without the magic is none, and an offset past what a number holds exactly is refused', () => {
-  assert.equal(parseRequest(Buffer.alloc(28), 0), null);
+  const parsed = requestPlace();
+  assert.equal(parseRequest(Buffer.alloc(28), 0, parsed), false);
   const bytes = requestBytes({ type: CMD.WRITE, length: 512, flags: CMD_FLAG.FUA });
   bytes.fill(0xff, 16, 24);
-  const parsed = parseRequest(bytes, 0);
-  assert.ok(parsed !== null);
+  assert.ok(parseRequest(bytes, 0, parsed));
   assert.equal(refusalOf(parsed, { sizeBytes: limits.sizeBytes, readOnly: false, minimumBytes: 1, contexts: false }), NBD_ERROR.ENOSPC);
 });
 

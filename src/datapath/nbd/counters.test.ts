@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openSyscalls } from '../../host/syscalls.ts';
+import { COUNTERS_BYTES, countersOf, makeCounters, openCounters } from './counters.ts';
+
+test('latencies are counted by kind in powers of two of a microsecond', () => {
+  const memory = new ArrayBuffer(COUNTERS_BYTES);
+  const counters = makeCounters(memory, 1);
+  for (const ms of [0, 0.0005, 0.001, 0.0019, 0.1, 3_600_000]) counters.took('read', ms);
+  counters.took('flush', 1);
+  counters.count('reads', 6);
+  const { reads, connections, latencies } = countersOf(new Uint8Array(memory), 4);
+  assert.deepEqual([reads, connections], [6, 4]);
+  const filled = (kind: string): [number, number][] => (latencies?.[kind] ?? []).flatMap((count, bucket) => (count === 0 ? [] : [[bucket, count]]));
+  assert.deepEqual(filled('read'), [
+    [0, 2],
+    [1, 2],
+    [7, 1],
+    [23, 1],
+  ]);
+  assert.deepEqual(filled('flush'), [[10, 1]]);
+  assert.deepEqual(filled('write'), []);
+});
+
+test('each connection counts in a slot of its own, the next goes on where the last one left it, and when all are taken nothing is spoilt', () => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-counters-'));
+  const path = join(folder, 'counters');
+  writeFileSync(path, new Uint8Array(COUNTERS_BYTES));
+  const other = openSync(path, 'r+');
+  const readBytes = (): number => countersOf(new Uint8Array(readFileSync(path)), 0).readBytes;
+  try {
+    assert.equal(syscalls.lockByte(other, 0), 0);
+    const [first, second] = [openCounters(path, syscalls), openCounters(path, syscalls)];
+    first.count('readBytes', 2 ** 40);
+    second.count('readBytes', 512);
+    first.count('readBytes', 512);
+    assert.equal(readBytes(), 2 ** 40 + 1024);
+    assert.equal(new Float64Array(new Uint8Array(readFileSync(path)).buffer, 0, 8)[2], 0, 'slot 0 is of somebody else');
+    const many = Array.from({ length: 30 }, () => openCounters(path, syscalls));
+    for (const counters of many) counters.count('readBytes', 1);
+    const taken = readBytes() - (2 ** 40 + 1024);
+    assert.ok(taken >= 10 && taken < 30, `${taken} found a slot`);
+    closeSync(other);
+    openCounters(path, syscalls).count('readBytes', 1000);
+    assert.equal(readBytes(), 2 ** 40 + 1024 + taken + 1000);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
