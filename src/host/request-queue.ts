@@ -20,32 +20,38 @@ export type RequestQueue = {
 export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: number, slotBytes: number): RequestQueue | null {
   const setup = libc.func('long syscall(long number, uint32_t events, uint64_t *context)');
   const call = libc.func('long syscall(long number, uint64_t context, int64_t a, uint64_t b, uint64_t c, uint64_t d)');
-  const base = koffi.address(at);
+  // Addresses of a process and everything else here are exact as numbers: a BigInt each would be garbage to collect.
+  const base = Number(koffi.address(at));
   const words = new DataView(koffi.view(at, 4096));
+  const put = (to: number, value: number): void => {
+    words.setUint32(to, value >>> 0, true);
+    words.setUint32(to + 4, Math.floor(value / 0x1_0000_0000), true);
+  };
   const [CONTEXT, POINTER, BLOCK, EVENTS] = [0, 8, 64, 256];
   if (setup(SYS.setup, slots, at) < 0) return null;
-  const context = words.getBigUint64(CONTEXT, true);
+  const context = Number(words.getBigUint64(CONTEXT, true));
   const eventsAtOnce = Math.min(slots, 64);
-  words.setBigUint64(POINTER, base + BigInt(BLOCK), true);
+  put(POINTER, base + BLOCK);
   return {
     memory: new Uint8Array(koffi.view(at, 4096 + slots * slotBytes)).subarray(4096),
     begin(kind, slot, fd, offset, length) {
       // struct iocb: data, key and flags, opcode, priority, fd, buffer, bytes, offset.
-      words.setBigUint64(BLOCK, BigInt(slot), true);
-      words.setBigUint64(BLOCK + 8, 0n, true);
+      put(BLOCK, slot);
+      put(BLOCK + 8, 0);
       words.setUint32(BLOCK + 16, OPCODE[kind], true);
       words.setUint32(BLOCK + 20, fd, true);
-      words.setBigUint64(BLOCK + 24, base + BigInt(4096 + slot * slotBytes), true);
-      words.setBigUint64(BLOCK + 32, BigInt(length), true);
-      words.setBigInt64(BLOCK + 40, BigInt(offset), true);
-      const result = call(SYS.submit, context, 1, base + BigInt(POINTER), 0, 0);
+      put(BLOCK + 24, base + 4096 + slot * slotBytes);
+      put(BLOCK + 32, length);
+      put(BLOCK + 40, offset);
+      const result = call(SYS.submit, context, 1, base + POINTER, 0, 0);
       return result === 1 ? 0 : -koffi.errno();
     },
     wait(finished) {
-      const count = call(SYS.getEvents, context, 1, eventsAtOnce, base + BigInt(EVENTS), 0);
+      const count = call(SYS.getEvents, context, 1, eventsAtOnce, base + EVENTS, 0);
       for (let index = 0; index < count; index += 1) {
         const event = EVENTS + 32 * index;
-        finished(Number(words.getBigUint64(event, true)), Number(words.getBigInt64(event + 16, true)));
+        // Of 64 bits each; no slot has a number, and no slot as many bytes, that 32 could not tell.
+        finished(words.getUint32(event, true), words.getInt32(event + 16, true));
       }
     },
   };

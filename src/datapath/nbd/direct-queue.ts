@@ -1,8 +1,10 @@
 // Requests of a VBD with direct I/O, many in flight: the device gets a queue although the process runs one at a time.
 
 import type { RequestQueue } from '../../host/request-queue.ts';
+import { copyCookie } from './wire/bytes.ts';
 import { CMD, CMD_FLAG } from './wire/constants.ts';
-import type { Request } from './wire/transmission.ts';
+import { requestPlace } from './wire/transmission.ts';
+import type { Request, RequestPlace } from './wire/transmission.ts';
 
 export const SLOTS = 32;
 export const SLOT_BYTES = 256 * 1024;
@@ -13,12 +15,14 @@ const LONG_BYTES = 16 * 1024;
 /** Where a range lies on one device; null when it crosses a border between segments. */
 export type Place = { readonly fd: number; readonly offset: number; readonly segment: number } | null;
 
+/** Good until the call with it returns: each slot has one. */
 export type Finished = {
   /** Its cookie lies in `cookies`. */
   readonly request: Request;
   readonly cookies: Buffer;
-  /** What was read, or was to be written. */
+  /** From data[dataAt] on lies what was read, or was to be written. */
   readonly data: Buffer;
+  readonly dataAt: number;
   readonly segment: number;
   /** false: it is to be done again, waiting, so that its error is told as for any other. */
   readonly whole: boolean;
@@ -30,8 +34,8 @@ export type DirectQueue = {
   inFlight(): number;
   /** Something in flight has to end before the request can begin. */
   mustWait(request: Request): boolean;
-  /** false: not for this queue. */
-  begin(request: Request, input: Buffer, payloadAt: number): boolean;
+  /** false: not for this queue. `nowMs` by performance.now(). */
+  begin(request: Request, input: Buffer, payloadAt: number, nowMs: number): boolean;
   /** Waits for at least one. */
   collect(finished: (one: Finished) => void): void;
 };
@@ -43,12 +47,20 @@ export type DirectQueueOptions = {
   readonly placeOf: (offset: number, length: number) => Place;
 };
 
-type InFlight = { readonly request: Request; readonly segment: number; readonly beganMs: number };
+type Slot = Omit<{ -readonly [Field in keyof Finished]: Finished[Field] }, 'request'> & { readonly request: RequestPlace };
 
 export function makeDirectQueue({ queue, writes, placeOf }: DirectQueueOptions): DirectQueue {
   const memory = Buffer.from(queue.memory.buffer, queue.memory.byteOffset, queue.memory.byteLength);
   const cookies = Buffer.alloc(8 * SLOTS);
-  const slots: (InFlight | undefined)[] = [];
+  const slots = Array.from({ length: SLOTS }, (_, index): Slot => ({
+    request: requestPlace(),
+    cookies,
+    data: memory,
+    dataAt: index * SLOT_BYTES,
+    segment: 0,
+    whole: false,
+    beganMs: 0,
+  }));
   // The slot that was used last is taken first: its memory is there already.
   const free = Array.from({ length: SLOTS }, (_, index) => SLOTS - 1 - index);
   const freeFor = (length: number): number => (length <= LONG_BYTES ? free.length - 1 : free.findLastIndex((slot) => slot < LONG_SLOTS));
@@ -57,29 +69,33 @@ export function makeDirectQueue({ queue, writes, placeOf }: DirectQueueOptions):
   return {
     inFlight: () => SLOTS - free.length,
     mustWait: (request) => isForUs(request) && freeFor(request.length) < 0,
-    begin(request, input, payloadAt) {
+    begin(request, input, payloadAt, nowMs) {
       const index = freeFor(request.length);
-      const slot = free[index];
-      if (slot === undefined || !isForUs(request)) return false;
+      const number = free[index];
+      const slot = number === undefined ? undefined : slots[number];
+      if (number === undefined || slot === undefined || !isForUs(request)) return false;
       const place = placeOf(request.offset, request.length);
       if (place === null) return false;
       const kind = request.type === CMD.WRITE ? 'write' : 'read';
-      if (kind === 'write') input.copy(memory, slot * SLOT_BYTES, payloadAt, payloadAt + request.length);
-      if (queue.begin(kind, slot, place.fd, place.offset, request.length) !== 0) return false;
-      free.splice(index, 1);
-      input.copy(cookies, 8 * slot, request.cookieAt, request.cookieAt + 8);
-      slots[slot] = { request: { ...request, cookieAt: 8 * slot }, segment: place.segment, beganMs: performance.now() };
+      if (kind === 'write') input.copy(memory, slot.dataAt, payloadAt, payloadAt + request.length);
+      if (queue.begin(kind, number, place.fd, place.offset, request.length) !== 0) return false;
+      free.copyWithin(index, index + 1);
+      free.pop();
+      copyCookie(input, request.cookieAt, cookies, 8 * number);
+      Object.assign(slot.request, request);
+      slot.request.cookieAt = 8 * number;
+      slot.segment = place.segment;
+      slot.beganMs = nowMs;
       return true;
     },
     collect(finished) {
-      queue.wait((slot, result) => {
-        const there = slots[slot];
-        if (there === undefined) return;
-        slots[slot] = undefined;
-        free.push(slot);
-        const { request, segment, beganMs } = there;
-        const data = memory.subarray(slot * SLOT_BYTES, slot * SLOT_BYTES + request.length);
-        finished({ request, cookies, data, segment, whole: result === request.length, beganMs });
+      queue.wait((number, result) => {
+        const slot = slots[number];
+        if (slot === undefined) return;
+        slot.whole = result === slot.request.length;
+        finished(slot);
+        // Only now another request may have it.
+        free.push(number);
       });
     },
   };
