@@ -15,8 +15,8 @@ const MS_SYNC = 4;
 const WINDOW_BYTES = 1 << 30;
 
 export type MemoryCalls = {
-  /** fsync of a range: what is dirty in it is written, and the device's cache flushed; neighbours are not waited for. The fd must be writable. 0 or -errno. */
-  syncRange(fd: number, offset: number, length: number): number;
+  /** What fsync can be asked for again and again; null when it can't be mapped. The fd must be writable. */
+  mapRange(fd: number, offset: number, length: number): MappedRange | null;
   /** Memory shared with every process that maps the file; `length` bytes from its start. null when it can't be had. */
   mapShared(fd: number, length: number): ArrayBuffer | null;
   /** Reads and writes in flight, for direct I/O; null where the kernel has no Linux AIO, or no place for one more process with it. */
@@ -27,6 +27,14 @@ export type MemoryCalls = {
   addressOf(bytes: Uint8Array): bigint;
   /** Pages of a file or node in the page cache, by mincore(2): for kernels without cachestat. -errno when it can't be mapped. */
   residentPages(fd: number, offset: number, length: number): number;
+};
+
+/** A range of a file or node, mapped for syncs only: msync of a mapping calls the filesystem's fsync with just this range; the pages themselves are never touched. */
+export type MappedRange = {
+  /** fsync of the range: what is dirty in it is written, and the device's cache flushed; neighbours are not waited for. 0 or -errno. */
+  sync(): number;
+  /** The last call. */
+  unmap(): void;
 };
 
 type Background = (call: Foreign) => (...args: readonly unknown[]) => Promise<number>;
@@ -43,19 +51,17 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
     return mapFailed(koffi, at) ? null : at;
   };
   const anonymous = (length: number): unknown => map(-1, length, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, 0);
-  /** Whole pages around a range, mapped for a sync: msync of a mapping calls the filesystem's fsync with just this range; the pages themselves are never touched. */
+  /** Whole pages around a range. */
   const mapped = (fd: number, offset: number, length: number): { at: unknown; span: number } | null => {
     const start = offset - (offset % PAGE_BYTES);
     const at = map(fd, offset + length - start, PROT_READ, MAP_SHARED, start);
     return at === null ? null : { at, span: offset + length - start };
   };
   return {
-    syncRange(fd, offset, length) {
+    mapRange(fd, offset, length) {
       const range = mapped(fd, offset, length);
-      if (range === null) return -koffi.errno();
-      const result = answer(msync(range.at, range.span, MS_SYNC));
-      munmap(range.at, range.span);
-      return result;
+      if (range === null) return null;
+      return { sync: () => answer(msync(range.at, range.span, MS_SYNC)), unmap: () => void munmap(range.at, range.span) };
     },
     async syncRangeInBackground(fd, offset, length) {
       const range = mapped(fd, offset, length);

@@ -3,7 +3,8 @@
 
 import { existsSync, fdatasyncSync, writeFileSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
-import type { VbdPlan } from '../../core/types.ts';
+import type { Segment, VbdPlan } from '../../core/types.ts';
+import type { MappedRange } from '../../host/memory-calls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { SharedPage } from './shared-page.ts';
 
@@ -11,8 +12,9 @@ import type { SharedPage } from './shared-page.ts';
 export type Poison = { is(): boolean; set(reason: string): void };
 
 export function poisonFile(path: string): Poison {
-  // Read at every flush (4 µs): another connection may have met the error that this one would not be told.
-  return { is: () => existsSync(path), set: (reason) => writeFileSync(path, reason, { mode: 0o600 }) };
+  // Asked for at every flush (4 µs): another connection may have met the error that this one would not be told.
+  const is = (): boolean => existsSync(path);
+  return { is, set: (reason) => void (is() || writeFileSync(path, reason, { mode: 0o600 })) };
 }
 
 export type FlushOptions = {
@@ -23,29 +25,48 @@ export type FlushOptions = {
   readonly poison: Poison;
 };
 
-export function flushVbd({ plan, fdOf, syscalls, page, poison }: FlushOptions): void {
-  if (poison.is()) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');
-  const dirty = page.dirty();
-  try {
-    for (const [deviceIndex] of plan.devices.entries()) {
-      const segments = dirty.flatMap(({ segment }) => plan.segments[segment] ?? []).filter((segment) => segment.deviceIndex === deviceIndex);
-      if (segments.length > 0) flushDevice(fdOf(deviceIndex), segments, syscalls);
-    }
-  } catch (error) {
-    poison.set((error as Error).message);
-    throw error;
-  }
-  // Poison that another connection met meanwhile may be about our ranges.
-  if (poison.is()) throw new XvdError('DEVICE_FAILED', 'a write-back of this VBD failed');
-  page.flushed(dirty);
-}
+/** So many segments stay mapped from one flush to the next: mapping and unmapping are a tenth of a flush. */
+const MAPPED = 64;
 
-/** Pages of all ranges first; then one flush for what a filesystem and the drive still hold, which is the costly part. */
-function flushDevice(fd: number, segments: VbdPlan['segments'], syscalls: Syscalls | null): void {
-  if (syscalls === null) return fdatasyncSync(fd);
-  segments.forEach(({ offsetBytes, lengthBytes }, index) => {
-    const last = index === segments.length - 1;
-    const result = last ? syscalls.syncRange(fd, offsetBytes, lengthBytes) : syscalls.writeBack(fd, offsetBytes, lengthBytes);
+/** A flush, to be called again and again. */
+export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions): () => void {
+  const ranges = new Map<number, MappedRange>();
+  const rangeOf = (index: number, { deviceIndex, offsetBytes, lengthBytes }: Segment, calls: Syscalls): MappedRange => {
+    const known = ranges.get(index);
+    if (known !== undefined) return known;
+    const range = calls.mapRange(fdOf(deviceIndex), offsetBytes, lengthBytes);
+    if (range === null) throw new XvdError('DEVICE_FAILED', 'a segment can not be mapped for its flush');
+    for (const [oldest, old] of ranges) {
+      if (ranges.size < MAPPED) break;
+      ranges.delete(oldest);
+      old.unmap();
+    }
+    ranges.set(index, range);
+    return range;
+  };
+  /** Its pages; with the last segment of a device also what a filesystem and the drive still hold, which is the costly part. */
+  const flushSegment = (index: number, segment: Segment, last: boolean): void => {
+    if (syscalls === null) return last ? fdatasyncSync(fdOf(segment.deviceIndex)) : undefined;
+    const { deviceIndex, offsetBytes, lengthBytes } = segment;
+    const result = last ? rangeOf(index, segment, syscalls).sync() : syscalls.writeBack(fdOf(deviceIndex), offsetBytes, lengthBytes);
     if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
-  });
+  };
+  return () => {
+    const dirty = page.dirty();
+    const lastOf = new Map(dirty.map(({ segment }) => [plan.segments[segment]?.deviceIndex, segment]));
+    try {
+      // A device's last one after all its others.
+      for (const only of [false, true])
+        for (const { segment: index } of dirty) {
+          const segment = plan.segments[index];
+          if (segment !== undefined && (lastOf.get(segment.deviceIndex) === index) === only) flushSegment(index, segment, only);
+        }
+    } catch (error) {
+      poison.set((error as Error).message);
+      throw error;
+    }
+    // Also of an earlier flush, and what another connection met meanwhile may be about our ranges.
+    if (poison.is()) throw new XvdError('DEVICE_FAILED', 'a write-back of this VBD failed');
+    page.flushed(dirty);
+  };
 }

@@ -3,6 +3,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { toBackground, toForeground } from '../../host/background.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { SPARE_DEVICES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
@@ -35,13 +36,17 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
   const ready = new Set<StartedProcess>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
+  // The start of a Node takes 60 ms of a processor, and guests' requests would wait for slices of it.
+  let background = syscalls;
   const start = (): void => {
     const spare = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
     ready.add(spare);
     spare.child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
     spare.child.once('exit', () => ready.delete(spare));
     spare.control.unref();
+    if (background !== null && spare.child.pid !== undefined) toBackground(background, spare.child.pid);
   };
+  const wake = ({ child: { pid } }: StartedProcess): boolean => background === null || (pid !== undefined && toForeground(background, pid));
   const fill = (): void => {
     refill = null;
     if (syscalls !== null && !ended) for (let count = ready.size; count < wanted; count += 1) start();
@@ -55,6 +60,12 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
       const [spare] = ready;
       if (spare === undefined || syscalls === null || handover.devices.length > SPARE_DEVICES) return null;
       ready.delete(spare);
+      if (!wake(spare)) {
+        log('nbd.spare-failed', { reason: 'its scheduling can not be set back' });
+        background = null;
+        spare.child.kill('SIGKILL');
+        return null;
+      }
       refill ??= setTimeout(fill, REFILL_MS).unref();
       return give(spare, handover, begin, syscalls);
     },

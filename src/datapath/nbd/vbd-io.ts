@@ -9,7 +9,7 @@ import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
 import { makeDeviceIo } from './device-io.ts';
 import type { DeviceIo } from './device-io.ts';
-import { flushVbd } from './flush-vbd.ts';
+import { makeFlush } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { Place } from './direct-queue.ts';
@@ -99,7 +99,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + offset - (map.starts[index] ?? 0), segment: index };
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
-    flush: () => flushVbd({ plan, fdOf, syscalls, page, poison }),
+    flush: makeFlush({ plan, fdOf, syscalls, page, poison }),
     zero(offset, length, { mayPunch, fastOnly }) {
       let done = true;
       eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => {
