@@ -37,8 +37,6 @@ const SYS_PIDFD_GETFD = 438;
 /** ioprio_set(2), ioprio_get(2): older than the time when all machines got the same numbers. */
 const SYS_IOPRIO = process.arch === 'x64' ? { set: 251, get: 252 } : { set: 30, get: 31 };
 const IOPRIO_WHO_PROCESS = 1;
-const SCHED_OTHER = 0;
-const SCHED_IDLE = 5;
 
 export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: number; readonly writebackPages: number };
 
@@ -85,8 +83,6 @@ export type Syscalls = MemoryCalls &
     ioPriority(threadId: number): number;
     /** 0 or -errno. */
     setIoPriority(threadId: number, priority: number): number;
-    /** sched_setscheduler(2) of one thread: idle = only when nobody else wants the processor, else as usual. 0 or -errno. */
-    setScheduling(threadId: number, idle: boolean): number;
     /** State of the kernel's clock (adjtimex(2): 5 = not synchronised), or -errno. */
     clockState(): number;
     readonly inBackground: BackgroundCalls;
@@ -189,19 +185,7 @@ function bindProcesses(
   answer: Answer,
 ): Pick<
   Syscalls,
-  | 'readAt'
-  | 'writeAt'
-  | 'receive'
-  | 'receiveNow'
-  | 'send'
-  | 'prctl'
-  | 'poll'
-  | 'pidfdOpen'
-  | 'pidfdGetfd'
-  | 'clockState'
-  | 'ioPriority'
-  | 'setIoPriority'
-  | 'setScheduling'
+  'readAt' | 'writeAt' | 'receive' | 'receiveNow' | 'send' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState' | 'ioPriority' | 'setIoPriority'
 > {
   const pread = libc.func('int64_t pread(int fd, uint64_t address, size_t length, int64_t position)');
   const pwrite = libc.func('int64_t pwrite(int fd, uint64_t address, size_t length, int64_t position)');
@@ -212,7 +196,6 @@ function bindProcesses(
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');
   const pidfdGetfd = libc.func('long syscall(long number, int pidfd, int fd, uint32_t flags)');
   const ioprio = libc.func('long syscall(long number, int which, int who, int priority)');
-  const setscheduler = libc.func('int sched_setscheduler(int pid, int policy, _In_ int32_t *priority)');
   const adjtimex = libc.func('int adjtimex(_Inout_ uint8_t *timex)');
   return {
     readAt: (fd, address, length, position) => answer(pread(fd, address, length, position)),
@@ -232,7 +215,6 @@ function bindProcesses(
     pidfdGetfd: (pidfd, fd) => answer(pidfdGetfd(SYS_PIDFD_GETFD, pidfd, fd, 0)),
     ioPriority: (threadId) => answer(ioprio(SYS_IOPRIO.get, IOPRIO_WHO_PROCESS, threadId, 0)),
     setIoPriority: (threadId, priority) => answer(ioprio(SYS_IOPRIO.set, IOPRIO_WHO_PROCESS, threadId, priority)),
-    setScheduling: (threadId, idle) => answer(setscheduler(threadId, idle ? SCHED_IDLE : SCHED_OTHER, new Int32Array(1))),
     clockState: () => answer(adjtimex(new Uint8Array(TIMEX_BYTES))),
   };
 }

@@ -6,7 +6,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import type { DataPathStats } from '../datapath.ts';
 
 const COUNTERS = ['reads', 'writes', 'readBytes', 'writtenBytes', 'flushes', 'errors'] as const;
 export type Counter = (typeof COUNTERS)[number];
@@ -63,12 +62,14 @@ export function makeCounters(memory: ArrayBuffer, slot: number): Counters {
   };
 }
 
+export type Counted = Readonly<Record<Counter, number>> & { readonly latencies: Readonly<Record<string, readonly number[]>> };
+
 /** The sums over all slots of the file's bytes. */
-export function countersOf(file: Uint8Array, connections: number): DataPathStats {
+export function countersOf(file: Uint8Array): Counted {
   const sums = new Float64Array(SLOT_NUMBERS);
   const numbers = new Float64Array(file.buffer, file.byteOffset, Math.floor(file.byteLength / Float64Array.BYTES_PER_ELEMENT));
   for (const [index, number] of numbers.entries()) sums[index % SLOT_NUMBERS] = (sums[index % SLOT_NUMBERS] ?? 0) + number;
   const counters = Object.fromEntries(COUNTERS.map((name, index) => [name, sums[index] ?? 0])) as Record<Counter, number>;
   const row = (index: number): number[] => [...sums.subarray(LATENCIES_AT + index * BUCKETS, LATENCIES_AT + (index + 1) * BUCKETS)];
-  return { connections, ...counters, latencies: Object.fromEntries(KINDS.map((kind, index) => [kind, row(index)])) };
+  return { ...counters, latencies: Object.fromEntries(KINDS.map((kind, index) => [kind, row(index)])) };
 }

@@ -16,6 +16,7 @@ import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath, DataPathStats } from '../datapath.ts';
 import { countersOf } from './counters.ts';
+import type { Counted } from './counters.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
@@ -61,7 +62,8 @@ export type NbdDataPath = DataPath & { listen(tls: TlsOptions): Promise<{ readon
 export function openNbdDataPath(options: NbdOptions): NbdDataPath {
   const served = new Map<Generation, Served>();
   const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0, parkAfterMs = limits.nbdParkAfterMs } = options;
-  const spares = makeSpares({ nodePath, connectionProgram, parkAfterMs, syscalls, log, wanted: spareProcesses });
+  const requests = (): number => [...served.values()].reduce((sum, { vbd }) => sum + requestsOf(vbd.folder), 0);
+  const spares = makeSpares({ nodePath, connectionProgram, parkAfterMs, syscalls, requests, log, wanted: spareProcesses });
   const starting: Starting = { ...options, parkAfterMs, spares, inTurn: keyedQueue() };
   const listeners: TlsListener[] = [];
   return {
@@ -119,8 +121,15 @@ export function endpointOf(plan: VbdPlan, folder: VbdFolder): Endpoint {
 
 /** From the file that the connections count in: they are not asked, nor slowed. */
 function statsOf(folder: VbdFolder): DataPathStats | null {
-  if (!existsSync(folder.counters)) return null;
-  return countersOf(new Uint8Array(readFileSync(folder.counters)), livingProcesses(folder).length);
+  const counted = countedIn(folder);
+  return counted === null ? null : { connections: livingProcesses(folder).length, ...counted };
+}
+
+const countedIn = ({ counters }: VbdFolder): Counted | null => (existsSync(counters) ? countersOf(new Uint8Array(readFileSync(counters))) : null);
+
+function requestsOf(folder: VbdFolder): number {
+  const { reads, writes, flushes } = countedIn(folder) ?? { reads: 0, writes: 0, flushes: 0 };
+  return reads + writes + flushes;
 }
 
 /** Behind the devices, so that whatever starts a connection process hands it on. */

@@ -13,6 +13,7 @@ import type { TestVbd } from './fixture-vbd.ts';
 import { SPARE_DEVICES } from './spare-descriptors.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
+import { waitForQuiet } from './spare-processes.ts';
 
 const run = promisify(execFile);
 
@@ -105,4 +106,17 @@ test('closing ends spares, and one that was just handed a client too', async () 
   await vbd[Symbol.asyncDispose]();
   await until('no process', () => sparePids().length === 0);
   assert.equal((await client.rest()).length, 0);
+});
+
+test('spares are started when clients ask for little, and in the end also when they never do', () => {
+  let asked = 1000;
+  const mayStart = waitForQuiet(() => asked);
+  const after = (requests: number): boolean => {
+    asked += requests;
+    return mayStart();
+  };
+  assert.deepEqual([after(100_000), after(51), after(50), after(0)], [false, false, true, true]);
+  const busy = waitForQuiet(() => (asked += 1000));
+  const looks = Array.from({ length: 60 }, () => busy());
+  assert.deepEqual([looks.indexOf(true), looks.length - 1], [59, 59]);
 });

@@ -3,7 +3,6 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { toBackground, toForeground } from '../../host/background.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { SPARE_DEVICES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
@@ -16,6 +15,8 @@ export type SpareOptions = {
   /** How many are kept ready; 0 = none. */
   readonly wanted: number;
   readonly syscalls: Syscalls | null;
+  /** What all clients together have asked for until now. */
+  readonly requests: () => number;
   readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
 };
 
@@ -29,27 +30,43 @@ export type Spares = {
   end(): void;
 };
 
-/** Spares are replaced only when whoever has just connected has had the processors for a while. */
-const REFILL_MS = 1000;
+/** Every so often it is asked whether spares may be started. */
+const LOOK_MS = 1000;
+/** In the time between two looks; a guest that only writes its logs asks for less. */
+const QUIET_REQUESTS = 50;
+/** So many looks, and they are started whatever the clients do. */
+const LOOKS = 60;
 
-export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, syscalls, log }: SpareOptions): Spares {
+/** The start of a Node is 60 ms of a processor: of two thousand flushes around it twenty took milliseconds longer, also when it ran at idle priority. It is to be started when nobody asks for much. */
+export function waitForQuiet(requests: () => number): () => boolean {
+  let before = requests();
+  let looks = 0;
+  return () => {
+    const now = requests();
+    const quiet = now - before <= QUIET_REQUESTS;
+    before = now;
+    looks += 1;
+    return quiet || looks >= LOOKS;
+  };
+}
+
+export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, syscalls, requests, log }: SpareOptions): Spares {
   const ready = new Set<StartedProcess>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
-  // The start of a Node takes 60 ms of a processor, and guests' requests would wait for slices of it.
-  let background = syscalls;
   const start = (): void => {
     const spare = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
     ready.add(spare);
     spare.child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
     spare.child.once('exit', () => ready.delete(spare));
     spare.control.unref();
-    if (background !== null && spare.child.pid !== undefined) toBackground(background, spare.child.pid);
   };
-  const wake = ({ child: { pid } }: StartedProcess): boolean => background === null || (pid !== undefined && toForeground(background, pid));
   const fill = (): void => {
     refill = null;
     if (syscalls !== null && !ended) for (let count = ready.size; count < wanted; count += 1) start();
+  };
+  const fillLater = (mayStart: () => boolean): void => {
+    refill = setTimeout(() => (mayStart() ? fill() : fillLater(mayStart)), LOOK_MS).unref();
   };
   return {
     fill() {
@@ -60,18 +77,13 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
       const [spare] = ready;
       if (spare === undefined || syscalls === null || handover.devices.length > SPARE_DEVICES) return null;
       ready.delete(spare);
-      if (!wake(spare)) {
-        log('nbd.spare-failed', { reason: 'its scheduling can not be set back' });
-        background = null;
-        spare.child.kill('SIGKILL');
-        return null;
-      }
-      refill ??= setTimeout(fill, REFILL_MS).unref();
+      if (refill === null) fillLater(waitForQuiet(requests));
       return give(spare, handover, begin, syscalls);
     },
     end() {
       ended = true;
       if (refill !== null) clearTimeout(refill);
+      refill = null;
       for (const { control } of ready) control.destroy();
       ready.clear();
     },
