@@ -3,10 +3,11 @@
 
 import { existsSync, fdatasyncSync, writeFileSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
+import { invariant } from '../../base/invariant.ts';
 import type { Segment, VbdPlan } from '../../core/types.ts';
 import type { MappedRange } from '../../host/memory-calls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import type { SharedPage } from './shared-page.ts';
+import type { Dirty, SharedPage } from './shared-page.ts';
 
 /** A file beside the plan: seen by every connection, by the daemon, and by the daemon after it. */
 export type Poison = { is(): boolean; set(reason: string): void };
@@ -31,6 +32,11 @@ const MAPPED = 64;
 /** A flush, to be called again and again. */
 export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions): () => void {
   const ranges = new Map<number, MappedRange>();
+  const segmentAt = ({ segments }: Dirty, index: number): Segment => {
+    const segment = plan.segments[segments[index] ?? -1];
+    invariant(segment !== undefined, 'what was written to lies in a segment');
+    return segment;
+  };
   const rangeOf = (index: number, { deviceIndex, offsetBytes, lengthBytes }: Segment, calls: Syscalls): MappedRange => {
     const known = ranges.get(index);
     if (known !== undefined) return known;
@@ -51,15 +57,17 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
     const result = last ? rangeOf(index, segment, syscalls).sync() : syscalls.writeBack(fdOf(deviceIndex), offsetBytes, lengthBytes);
     if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
   };
+  /** Of each device, the dirty segment that is flushed after its others. */
+  const lastOf = new Int32Array(plan.devices.length);
   return () => {
     const dirty = page.dirty();
-    const lastOf = new Map(dirty.map(({ segment }) => [plan.segments[segment]?.deviceIndex, segment]));
+    for (let index = 0; index < dirty.length; index += 1) lastOf[segmentAt(dirty, index).deviceIndex] = dirty.segments[index] ?? 0;
     try {
-      // A device's last one after all its others.
-      for (const only of [false, true])
-        for (const { segment: index } of dirty) {
-          const segment = plan.segments[index];
-          if (segment !== undefined && (lastOf.get(segment.deviceIndex) === index) === only) flushSegment(index, segment, only);
+      for (const last of [false, true])
+        for (let index = 0; index < dirty.length; index += 1) {
+          const segment = segmentAt(dirty, index);
+          const number = dirty.segments[index] ?? 0;
+          if ((lastOf[segment.deviceIndex] === number) === last) flushSegment(number, segment, last);
         }
     } catch (error) {
       poison.set((error as Error).message);

@@ -7,13 +7,13 @@
 const HEADER_BYTES = 1024;
 const BOOKED_AT = 128;
 
-/** A segment with writes to flush, and how many of them there were when it was looked at. */
-export type Dirty = { readonly segment: number; readonly count: number };
+/** The first `length` have writes to flush: which segments, and how many writes there were when it was looked at. Good until dirty() is called again. */
+export type Dirty = { readonly length: number; readonly segments: Uint32Array; readonly counts: Uint32Array };
 
 export type SharedPage = {
   mark(segment: number): void;
-  dirty(): readonly Dirty[];
-  flushed(list: readonly Dirty[]): void;
+  dirty(): Dirty;
+  flushed(dirty: Dirty): void;
   /** Two numbers for the clock of the rate limit. */
   readonly booked: BigInt64Array;
 };
@@ -24,20 +24,24 @@ export const sharedPageBytes = (segments: number): number => Math.ceil((HEADER_B
 export function makeSharedPage(memory: ArrayBuffer, segments: number): SharedPage {
   const written = new Uint32Array(memory, HEADER_BYTES, segments);
   const synced = new Uint32Array(memory, HEADER_BYTES + 4 * segments, segments);
+  const found = { length: 0, segments: new Uint32Array(segments), counts: new Uint32Array(segments) };
   return {
     mark(segment) {
       Atomics.add(written, segment, 1);
     },
     dirty() {
-      const found: Dirty[] = [];
+      found.length = 0;
       for (let segment = 0; segment < segments; segment += 1) {
         const count = Atomics.load(written, segment);
-        if (count !== Atomics.load(synced, segment)) found.push({ segment, count });
+        if (count === Atomics.load(synced, segment)) continue;
+        found.segments[found.length] = segment;
+        found.counts[found.length] = count;
+        found.length += 1;
       }
       return found;
     },
-    flushed(list) {
-      for (const { segment, count } of list) Atomics.store(synced, segment, count);
+    flushed({ length, segments: list, counts }) {
+      for (let index = 0; index < length; index += 1) Atomics.store(synced, list[index] ?? 0, counts[index] ?? 0);
     },
     booked: new BigInt64Array(memory, BOOKED_AT, 2),
   };

@@ -58,35 +58,29 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
     const segment = plan.segments[index];
     return segment !== undefined && offset - (map.starts[index] ?? 0) + length <= segment.lengthBytes ? index : -1;
   };
+  const { read, write } = staging ?? { read: readAll, write: writeAll };
+  const readPiece = (device: number, deviceOffset: number, buffer: Buffer, at: number, length: number): void =>
+    read(fdOf(device), buffer, at, length, deviceOffset);
+  const writePiece = (device: number, deviceOffset: number, buffer: Buffer, at: number, length: number, segment: number): void => {
+    try {
+      write(fdOf(device), buffer, at, length, deviceOffset);
+    } finally {
+      page.mark(segment);
+    }
+  };
   const zeroPiece = zeroing(syscalls, writeAll, staging);
   return {
     read(offset, buffer, at, length) {
-      const index = staging === null ? holderOf(offset, length) : -1;
-      const segment = plan.segments[index];
-      if (segment !== undefined) return readAll(fdOf(segment.deviceIndex), buffer, at, length, segment.offsetBytes + offset - (map.starts[index] ?? 0));
-      eachPiece(map, offset, length, (device, deviceOffset, done, piece) => {
-        if (staging === null) readAll(fdOf(device), buffer, at + done, piece, deviceOffset);
-        else staging.read(fdOf(device), buffer, at + done, piece, deviceOffset);
-      });
+      const index = holderOf(offset, length);
+      const holder = plan.segments[index];
+      if (holder !== undefined) return readPiece(holder.deviceIndex, holder.offsetBytes + offset - (map.starts[index] ?? 0), buffer, at, length);
+      eachPiece(map, offset, length, (device, deviceOffset, done, piece) => readPiece(device, deviceOffset, buffer, at + done, piece));
     },
     write(offset, buffer, at, length) {
-      const index = staging === null ? holderOf(offset, length) : -1;
+      const index = holderOf(offset, length);
       const holder = plan.segments[index];
-      if (holder !== undefined) {
-        try {
-          return writeAll(fdOf(holder.deviceIndex), buffer, at, length, holder.offsetBytes + offset - (map.starts[index] ?? 0));
-        } finally {
-          page.mark(index);
-        }
-      }
-      eachPiece(map, offset, length, (device, deviceOffset, done, piece, segment) => {
-        try {
-          if (staging === null) writeAll(fdOf(device), buffer, at + done, piece, deviceOffset);
-          else staging.write(fdOf(device), buffer, at + done, piece, deviceOffset);
-        } finally {
-          page.mark(segment);
-        }
-      });
+      if (holder !== undefined) return writePiece(holder.deviceIndex, holder.offsetBytes + offset - (map.starts[index] ?? 0), buffer, at, length, index);
+      eachPiece(map, offset, length, (device, deviceOffset, done, piece, segment) => writePiece(device, deviceOffset, buffer, at + done, piece, segment));
     },
     expect(offset, length) {
       if (syscalls === null || staging !== null) return;
