@@ -13,9 +13,17 @@ export type RawClient = {
   end(): void;
 };
 
+/** Fixed newstyle, no zeroes. */
+export const CLIENT_FLAGS = Buffer.from([0, 0, 0, 3]);
+
 export async function connectRaw(path: string): Promise<RawClient> {
   const socket: Socket = connect(path);
   await once(socket, 'connect');
+  return rawClientOn(socket);
+}
+
+/** Of a socket that is connected, over TLS or not. */
+export function rawClientOn(socket: Socket): RawClient {
   let held: Buffer[] = [];
   let over = false;
   let wake = Promise.withResolvers<void>();
@@ -84,7 +92,13 @@ export function requestBytes({ type, flags = 0, offset = 0, length = 0, cookie =
 /** Through the handshake, with structured replies. */
 export async function handshakeRaw(client: RawClient, name: string): Promise<void> {
   await client.take(18);
-  client.send(Buffer.concat([Buffer.from([0, 0, 0, 3]), optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.GO, goData(name))]));
+  client.send(CLIENT_FLAGS);
+  await goRaw(client, name);
+}
+
+/** The options of the handshake, without the greeting and its answer. */
+export async function goRaw(client: RawClient, name: string): Promise<void> {
+  client.send(Buffer.concat([optionBytes(OPT.STRUCTURED_REPLY), optionBytes(OPT.GO, goData(name))]));
   for (let acks = 0; acks < 2;) {
     const head = await client.take(20);
     const type = head.readUInt32BE(12);

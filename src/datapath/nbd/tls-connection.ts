@@ -4,6 +4,7 @@
 //
 // Arguments: paths of the server's certificate, its key, and the authority of the clients, as PEM; read anew by each connection.
 
+import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Socket as TcpSocket } from 'node:net';
 import { createServer } from 'node:tls';
@@ -61,6 +62,8 @@ function startTls(tcp: TcpSocket, [certificate = '', key = '', authority = '']: 
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
+    // Who it is has been looked at once.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   });
   server.on('secureConnection', begin);
   server.on('tlsClientError', leave);
@@ -119,8 +122,9 @@ const socketOver = (secured: TLSSocket): Socket => ({
   congested: () => secured.writableLength > CONGESTED_BYTES,
 });
 
-/** What it still has to be told is sent first, as long as it takes it. */
+/** What it still has to be told is sent first, as long as it takes it; whatever it says is thrown away, and gives it no more time. */
 function endSoon(stream: TcpSocket): void {
+  stream.removeAllListeners('data').resume();
   clearTimeout(late);
   late = setTimeout(leave, limits.nbdHandshakeMs);
   stream.end(leave);

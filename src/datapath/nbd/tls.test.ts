@@ -2,161 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
 import { limits } from '../../base/limits.ts';
-import { bytes, MIB } from '../../base/units.ts';
-import type { VbdPlan } from '../../core/types.ts';
-import { openSyscalls } from '../../host/syscalls.ts';
-import { openNbdDataPath } from './nbd-data-path.ts';
-import type { NbdDataPath } from './nbd-data-path.ts';
+import { MIB } from '../../base/units.ts';
+import { certify, listen, makeAuthority, pathOn, tlsWorld } from './fixture-tls.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
 
 const run = promisify(execFile);
-
-type Authority = { readonly folder: string };
-
-async function makeAuthority(parent: string, name: string): Promise<Authority> {
-  const folder = join(parent, name);
-  mkdirSync(folder);
-  await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    `/CN=${name}`,
-    '-keyout',
-    join(folder, 'ca-key.pem'),
-    '-out',
-    join(folder, 'ca-cert.pem'),
-  ]);
-  return { folder };
-}
-
-/** A folder of PEM files as GnuTLS clients want it, vouched for by an authority, trusting `trusts`. */
-async function certify({ folder }: Authority, trusts: Authority, role: 'server' | 'client', name: string, more: readonly string[] = []): Promise<string> {
-  const own = mkdtempSync(join(folder, `${role}-`));
-  const file = (part: string): string => join(own, `${role}-${part}.pem`);
-  const alternative = [role === 'server' ? 'IP:127.0.0.1,DNS:localhost' : '', ...more.map((entry) => `DNS:${entry}`)].filter((entry) => entry !== '');
-  writeFileSync(join(own, 'extensions'), alternative.length === 0 ? 'basicConstraints=CA:FALSE\n' : `subjectAltName=${alternative.join(',')}\n`);
-  await run('openssl', [
-    'req',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-subj',
-    `/CN=${name}`,
-    '-keyout',
-    file('key'),
-    '-out',
-    join(own, 'request'),
-  ]);
-  await run('openssl', [
-    'x509',
-    '-req',
-    '-in',
-    join(own, 'request'),
-    '-days',
-    '2',
-    '-CA',
-    join(folder, 'ca-cert.pem'),
-    '-CAkey',
-    join(folder, 'ca-key.pem'),
-    '-CAcreateserial',
-    '-extfile',
-    join(own, 'extensions'),
-    '-out',
-    file('cert'),
-  ]);
-  writeFileSync(join(own, 'ca-cert.pem'), readFileSync(join(trusts.folder, 'ca-cert.pem')));
-  return own;
-}
-
-type World = {
-  readonly folder: string;
-  readonly dataPath: NbdDataPath;
-  readonly port: number;
-  readonly authority: Authority;
-  readonly server: string;
-  open(domain: string, generation: number): Promise<VbdPlan>;
-  uri(exportName: string, certificates: string): string;
-};
-
-const pathOn = (folder: string): NbdDataPath =>
-  openNbdDataPath({
-    runFolder: folder,
-    connectionProgram: join(import.meta.dirname, 'connection.ts'),
-    nodePath: process.execPath,
-    verify: async () => {},
-    syscalls: openSyscalls(),
-    log: () => {},
-  });
-
-const listen = (dataPath: NbdDataPath, server: string, port = 0): Promise<{ host: string; port: number }> =>
-  dataPath.listen({
-    host: '127.0.0.1',
-    port,
-    certificate: join(server, 'server-cert.pem'),
-    key: join(server, 'server-key.pem'),
-    authority: join(server, 'ca-cert.pem'),
-    program: join(import.meta.dirname, 'tls-connection.ts'),
-  });
-
-async function world(t: TestContext): Promise<World> {
-  const folder = mkdtempSync(join(tmpdir(), 'xvd-tls-'));
-  const dataPath = pathOn(folder);
-  const generations: number[] = [];
-  t.after(async () => {
-    for (const generation of generations) await dataPath.close(generation);
-    await dataPath[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true });
-  });
-  const authority = await makeAuthority(folder, 'authority');
-  const server = await certify(authority, authority, 'server', 'localhost');
-  const { port } = await listen(dataPath, server);
-  return {
-    folder,
-    dataPath,
-    port,
-    authority,
-    server,
-    async open(domain, generation) {
-      const path = join(folder, `device${generation}`);
-      writeFileSync(path, Buffer.alloc(8 * MIB, generation));
-      const segment = (offset: number) => ({ deviceIndex: 0, offsetBytes: bytes(offset), lengthBytes: bytes(2 * MIB) });
-      const plan: VbdPlan = {
-        generation,
-        exportName: `${domain}/xvda@${generation}`,
-        mode: 'w',
-        sizeBytes: bytes(4 * MIB),
-        blockBytes: 512,
-        cache: 'writeback',
-        devices: [{ path, kind: 'file', identity: { kind: 'path', path }, sizeBytes: bytes(8 * MIB) }],
-        segments: [segment(6 * MIB), segment(2 * MIB)],
-      };
-      await dataPath.open(plan);
-      generations.push(generation);
-      return plan;
-    },
-    uri: (exportName, certificates) => `nbds://127.0.0.1:${port}/${encodeURIComponent(exportName)}?tls-certificates=${certificates}`,
-  };
-}
 
 /** What the program said when it failed. */
 async function failure(work: Promise<unknown>): Promise<string> {
@@ -169,7 +28,7 @@ async function failure(work: Promise<unknown>): Promise<string> {
 }
 
 test('nbdcopy and qemu-img read and write through TLS what lies on the device, flushed', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const plan = await here.open('web01', 4);
   const client = await certify(here.authority, here.authority, 'client', 'web01');
   const uri = here.uri(plan.exportName, client);
@@ -191,7 +50,7 @@ test('nbdcopy and qemu-img read and write through TLS what lies on the device, f
 });
 
 test('a certificate opens the domains that it names, and hears of no other', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const first = await here.open('web01', 4);
   const second = await here.open('db01', 5);
   const web = await certify(here.authority, here.authority, 'client', 'web01');
@@ -208,7 +67,7 @@ test('a certificate opens the domains that it names, and hears of no other', asy
 });
 
 test('without TLS, without a certificate, or with one that a stranger signed: nothing is told and nothing opened', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const plan = await here.open('web01', 4);
   assert.match(await failure(run('nbdinfo', [`nbd://127.0.0.1:${here.port}/${encodeURIComponent(plan.exportName)}`])), /not supported/);
   assert.match(await failure(run('nbdinfo', ['--list', `nbd://127.0.0.1:${here.port}/`])), /not supported/);
@@ -223,7 +82,7 @@ test('without TLS, without a certificate, or with one that a stranger signed: no
 });
 
 test('bytes behind STARTTLS that came before TLS end the connection', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const socket = connect(here.port, '127.0.0.1');
   const option = Buffer.alloc(16);
   option.write('IHAVEOPT', 0);
@@ -238,7 +97,7 @@ test('bytes behind STARTTLS that came before TLS end the connection', async (t) 
 });
 
 test('who takes all places of one address leaves those of the others', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const sockets: Socket[] = [];
   t.after(() => sockets.forEach((socket) => socket.destroy()));
   /** Bytes of the greeting that it gets, 0 when it is turned away. */
@@ -258,7 +117,7 @@ test('who takes all places of one address leaves those of the others', async (t)
 });
 
 test('a connection goes on when the daemon ends, the next daemon knows it, and closing ends it for good', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   const plan = await here.open('web01', 4);
   const client = await certify(here.authority, here.authority, 'client', 'web01');
   const script = [
@@ -299,7 +158,7 @@ test('a connection goes on when the daemon ends, the next daemon knows it, and c
 });
 
 test('files that are no certificates, a key that everybody may read, a port that is taken: a clear refusal at once', async (t) => {
-  const here = await world(t);
+  const here = await tlsWorld(t);
   await assert.rejects(listen(here.dataPath, here.server, here.port), { code: 'NOT_PERMITTED' });
   chmodSync(join(here.server, 'server-key.pem'), 0o644);
   await assert.rejects(listen(here.dataPath, here.server), { code: 'VALUE_INVALID', message: /everybody/ });
