@@ -3,24 +3,24 @@
 
 import { eachPiece, makeMap, segmentAt } from '../../core/extent-map.ts';
 import type { VbdPlan } from '../../core/types.ts';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
 import { makeDeviceIo } from './device-io.ts';
-import type { DeviceIo } from './device-io.ts';
 import { makeFlush } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { Place } from './direct-queue.ts';
 import type { Staging } from './staging.ts';
+import { makeZeroPieces } from './zero-pieces.ts';
+import type { HowToZero, Piece } from './zero-pieces.ts';
 
 export type VbdIo = {
   /** Fills `length` bytes of the buffer from `at`. */
   read(offset: number, buffer: Buffer, at: number, length: number): void;
   write(offset: number, buffer: Buffer, at: number, length: number): void;
-  /** false = it would be no faster than writing, which the caller asked not to do. */
-  zero(offset: number, length: number, how: { readonly mayPunch: boolean; readonly fastOnly: boolean }): boolean;
+  /** false = it would be no faster than writing, which the caller asked not to do: nothing has been changed. */
+  zero(offset: number, length: number, how: HowToZero): boolean;
   /** Durable on every device: all that any connection of the VBD had written when it was called. */
   flush(): void;
   /** For requests that this process does not wait for. */
@@ -41,8 +41,6 @@ export type VbdIoOptions = {
   /** For devices that are open for direct I/O; null = through the page cache. */
   readonly staging: Staging | null;
 };
-
-const ZEROES_BYTES = 1024 * 1024;
 
 export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
   const map = makeMap(plan.segments);
@@ -68,7 +66,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       page.mark(segment);
     }
   };
-  const zeroPiece = zeroing(syscalls, writeAll, staging);
+  const zeroPieces = makeZeroPieces({ plan, fdOf, syscalls, write, mark: (segment) => page.mark(segment) });
   return {
     read(offset, buffer, at, length) {
       const index = holderOf(offset, length);
@@ -94,41 +92,10 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
     flush: makeFlush({ plan, fdOf, syscalls, page, poison }),
-    zero(offset, length, { mayPunch, fastOnly }) {
-      let done = true;
-      eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => {
-        if (!done) return;
-        try {
-          done = zeroPiece(fdOf(device), plan.devices[device]?.kind === 'file', { deviceOffset, length: piece, mayPunch, fastOnly });
-        } finally {
-          page.mark(segment);
-        }
-      });
-      return done;
+    zero(offset, length, how) {
+      const pieces: Piece[] = [];
+      eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => pieces.push({ device, deviceOffset, length: piece, segment }));
+      return zeroPieces(pieces, how);
     },
-  };
-}
-
-type Zeroes = { readonly deviceOffset: number; readonly length: number; readonly mayPunch: boolean; readonly fastOnly: boolean };
-type ZeroPiece = (fd: number, isFile: boolean, zeroes: Zeroes) => boolean;
-
-/** By the filesystem or the drive where it can, else by writing zeros; false where only that is left and not wanted. */
-function zeroing(syscalls: Syscalls | null, writeAll: DeviceIo['writeAll'], staging: Staging | null): ZeroPiece {
-  // Most connections never need it, and it is a megabyte.
-  let zeroes: Buffer | null = null;
-  return (fd, isFile, { deviceOffset, length, mayPunch, fastOnly }) => {
-    const punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (syscalls !== null && mayPunch && syscalls.fallocate(fd, punch, deviceOffset, length) === 0) return true;
-    // For a drive that has no way of its own the kernel would write zeros here, as slowly as anybody.
-    if (fastOnly && !isFile) return false;
-    if (syscalls !== null && syscalls.fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, deviceOffset, length) === 0) return true;
-    if (fastOnly) return false;
-    zeroes ??= Buffer.alloc(ZEROES_BYTES);
-    for (let done = 0; done < length; done += zeroes.length) {
-      const part = Math.min(zeroes.length, length - done);
-      if (staging === null) writeAll(fd, zeroes, 0, part, deviceOffset + done);
-      else staging.write(fd, zeroes, 0, part, deviceOffset + done);
-    }
-    return true;
   };
 }
