@@ -1,7 +1,7 @@
 // The slowest of many requests, beside nbdkit's file plugin and qemu-nbd: reads and flushes, one at a time, alone and beside a
 // neighbour who writes flat out to the same file or device, but elsewhere. All servers in each round, medians over the rounds.
 //
-// Settings: ROUNDS (5), SECONDS (2), SIZE_MIB (512: half for the disk, half for the neighbour).
+// Settings: ROUNDS (5), SECONDS (8: of 2 s of flushes the 99.9th of 100 is the eighth slowest), SIZE_MIB (512: half for the disk, half for the neighbour).
 
 import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -19,7 +19,7 @@ import type { Cell, Goal } from './report.ts';
 const run = promisify(execFile);
 const env = process.env;
 const rounds = Number(env['ROUNDS'] ?? 5);
-const seconds = Number(env['SECONDS'] ?? 2);
+const seconds = Number(env['SECONDS'] ?? 8);
 const half = (Number(env['SIZE_MIB'] ?? 512) / 2) * MIB;
 const MOST = 1.2;
 
