@@ -6,6 +6,8 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { countersOf } from '../../src/datapath/nbd/counters.ts';
+import type { Counted } from '../../src/datapath/nbd/counters.ts';
 import type { BuiltXvd } from './built-xvd.ts';
 
 export type Vbd = { readonly uri: string; readonly target: string; readonly generation: number; readonly state: string };
@@ -55,3 +57,7 @@ export const processesOf = (xvd: BuiltXvd, generation: number): number[] =>
   readdirSync(join(xvd.folder, 'run', 'vbd', String(generation), 'processes'))
     .map((name) => Number(/^\d+/.exec(name)?.[0]))
     .filter((pid) => pid > 0);
+
+/** What the connection processes of a VBD have counted, without asking the daemon. */
+export const countersIn = (xvd: BuiltXvd, generation: number): Counted =>
+  countersOf(new Uint8Array(readFileSync(join(xvd.folder, 'run', 'vbd', String(generation), 'counters'))));

@@ -45,7 +45,8 @@ test('it finds what a look at each line by itself finds, here', () => {
 });
 
 for (const [name, counts] of [
-  ['label-writer.cjs', false],
+  ['daemon-label-writer.cjs', false],
+  ['label-writer.ts', false],
   ['editor.cjs', true],
 ] as const) {
   test(`${name} has a device open for a moment: it is ${counts ? 'told of at once' : 'waited for, as it is nobody’s use'}`, async (t) => {

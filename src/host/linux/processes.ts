@@ -37,11 +37,11 @@ export async function scanSettled(options: ScanOptions): Promise<ProcessScan> {
 /** It looks at a device after every program that wrote it. */
 const isUdev = ({ command }: OpenNode): boolean => /^(\(udev-worker\)|systemd-udevd|udevd)$/.test(command);
 
-/** A command of xvd looks at labels, and what it leaves behind writes them. By name: who only pretends to be one is waited for, and counts. */
+/** A command of xvd looks at labels, and what it leaves behind writes them. By name (the build's is another than the source's): who only pretends to be one is waited for, and counts. */
 function isOwnCommand({ pid, command }: OpenNode): boolean {
   if (!command.startsWith('node')) return false;
   const words = (quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')) ?? '').split('\0');
-  return words.some((word) => /\/(label-writer|xvd)\.(cjs|ts)$/.test(word)) && !words.includes('serve');
+  return words.some((word) => /\/((daemon-)?label-writer|xvd)\.(cjs|ts)$/.test(word)) && !words.includes('serve');
 }
 
 function scanProcesses(options: ScanOptions): ProcessScan {
