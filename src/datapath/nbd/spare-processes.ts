@@ -39,7 +39,8 @@ const LOOKS = 60;
 
 /** The start of a Node is 60 ms of a processor: of two thousand flushes around it twenty took milliseconds longer, also when it ran at idle priority. It is to be started when nobody asks for much. */
 export function waitForQuiet(requests: () => number): () => boolean {
-  let before = requests();
+  // The first look only takes the count: whoever waits for a spare now must not wait for that, too.
+  let before = -Infinity;
   let looks = 0;
   return () => {
     const now = requests();
