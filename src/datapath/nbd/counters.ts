@@ -3,7 +3,7 @@
 // garbage every 1,300 requests, which was the 99.9th percentile of their latency. A process that comes later goes on in a slot
 // where the last one left it, so nothing is ever taken together.
 
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 
@@ -33,10 +33,13 @@ export function openCounters(path: string, syscalls: Syscalls | null): Counters 
   return memory ?? makeCounters(new ArrayBuffer(SLOT_BYTES), 0);
 }
 
-/** The lock lasts as long as the mapping: until the process has ended, or executes another program. */
+/** The lock lasts as long as the mapping: until the process has ended, or executes another program. null: counting ends no connection. */
 function ownSlot(path: string, syscalls: Syscalls): Counters | null {
+  // A daemon of an earlier version made none.
+  if (!existsSync(path)) return null;
   const fd = openSync(path, 'r+');
   try {
+    if (fstatSync(fd).size < COUNTERS_BYTES) return null;
     for (let slot = 0; slot < SLOTS; slot += 1) {
       if (syscalls.lockByte(fd, slot) !== 0) continue;
       const memory = syscalls.mapShared(fd, COUNTERS_BYTES);

@@ -59,7 +59,10 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
   };
   /** Of each device, the dirty segment that is flushed after its others. */
   const lastOf = new Int32Array(plan.devices.length);
+  let poisoned = false;
   return () => {
+    // The device is not asked again.
+    if (poisoned) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');
     const dirty = page.dirty();
     for (let index = 0; index < dirty.length; index += 1) lastOf[segmentAt(dirty, index).deviceIndex] = dirty.segments[index] ?? 0;
     try {
@@ -70,11 +73,13 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
           if ((lastOf[segment.deviceIndex] === number) === last) flushSegment(number, segment, last);
         }
     } catch (error) {
+      poisoned = true;
       poison.set((error as Error).message);
       throw error;
     }
     // Also of an earlier flush, and what another connection met meanwhile may be about our ranges.
-    if (poison.is()) throw new XvdError('DEVICE_FAILED', 'a write-back of this VBD failed');
+    poisoned = poison.is();
+    if (poisoned) throw new XvdError('DEVICE_FAILED', 'a write-back of this VBD failed');
     page.flushed(dirty);
   };
 }

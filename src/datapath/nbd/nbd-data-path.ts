@@ -127,9 +127,14 @@ function statsOf(folder: VbdFolder): DataPathStats | null {
 
 const countedIn = ({ counters }: VbdFolder): Counted | null => (existsSync(counters) ? countersOf(new Uint8Array(readFileSync(counters))) : null);
 
+/** Called by a timer: what can't be read counts as busy, and ends nothing. */
 function requestsOf(folder: VbdFolder): number {
-  const { reads, writes, flushes } = countedIn(folder) ?? { reads: 0, writes: 0, flushes: 0 };
-  return reads + writes + flushes;
+  try {
+    const { reads, writes, flushes } = countedIn(folder) ?? { reads: 0, writes: 0, flushes: 0 };
+    return reads + writes + flushes;
+  } catch {
+    return Infinity;
+  }
 }
 
 /** Behind the devices, so that whatever starts a connection process hands it on. */

@@ -134,7 +134,10 @@ function lap(loop: Loop): number {
 function advance(loop: Loop): 'leave' | 'wait' | number {
   lap(loop);
   for (;;) {
-    if (loop.coldness.cold()) expectWaiting(loop);
+    if (loop.coldness.cold()) {
+      expectWaiting(loop);
+      lap(loop);
+    }
     const step = serveNext(loop);
     if (step === 'served') {
       if (loop.socket.congested?.() !== true) continue;

@@ -44,7 +44,8 @@ export function waitForQuiet(requests: () => number): () => boolean {
   let looks = 0;
   return () => {
     const now = requests();
-    const quiet = now - before <= QUIET_REQUESTS;
+    // Less than before: a VBD has gone, and its count with it.
+    const quiet = now >= before && now - before <= QUIET_REQUESTS;
     before = now;
     looks += 1;
     return quiet || looks >= LOOKS;
@@ -63,6 +64,7 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
     spare.control.unref();
   };
   const fill = (): void => {
+    if (refill !== null) clearTimeout(refill);
     refill = null;
     if (syscalls !== null && !ended) for (let count = ready.size; count < wanted; count += 1) start();
   };

@@ -47,7 +47,8 @@ export function makeZeroPieces({ plan, fdOf, syscalls, write, mark }: ZeroOption
   };
   const zeroFast = (pieces: readonly Piece[], mayPunch: boolean): boolean => {
     if (syscalls === null) return false;
-    if (mayPunch && pieces.every((piece) => canPunch(piece, syscalls))) return pieces.every((piece) => allocate(piece, PUNCH, syscalls));
+    if (mayPunch && pieces.every((piece) => canPunch(piece, syscalls)))
+      return pieces.every((piece) => allocate(piece, PUNCH, syscalls) || (!isFile(piece) && isMended(piece)));
     // For a drive that has no way of its own the kernel would write zeros here, as slowly as anybody.
     if (!pieces.every((piece) => isFile(piece) && zeroes[piece.device] !== false)) return false;
     const isUnknown = ({ device }: Piece): boolean => zeroes[device] === undefined;
@@ -67,6 +68,12 @@ export function makeZeroPieces({ plan, fdOf, syscalls, write, mark }: ZeroOption
       mark(segment);
     }
   };
+  /** A drive that refuses what it says it can: the kernel has thrown away what was not written yet, and zeroes are what is left to give. */
+  function isMended(piece: Piece): boolean {
+    punches[piece.device] = false;
+    zeroSomehow(piece, false);
+    return true;
+  }
   return (pieces, { mayPunch, fastOnly }) => {
     if (fastOnly) return zeroFast(pieces, mayPunch);
     for (const piece of pieces) zeroSomehow(piece, mayPunch);
