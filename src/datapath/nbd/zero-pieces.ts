@@ -45,18 +45,6 @@ export function makeZeroPieces({ plan, fdOf, syscalls, write, mark }: ZeroOption
     if (mode === ZERO && (result === 0 || result === -EOPNOTSUPP)) zeroes[device] = result === 0;
     return result === 0;
   };
-  const zeroFast = (pieces: readonly Piece[], mayPunch: boolean): boolean => {
-    if (syscalls === null) return false;
-    if (mayPunch && pieces.every((piece) => canPunch(piece, syscalls)))
-      return pieces.every((piece) => allocate(piece, PUNCH, syscalls) || (!isFile(piece) && isMended(piece)));
-    // For a drive that has no way of its own the kernel would write zeros here, as slowly as anybody.
-    if (!pieces.every((piece) => isFile(piece) && zeroes[piece.device] !== false)) return false;
-    const isUnknown = ({ device }: Piece): boolean => zeroes[device] === undefined;
-    const unknown = pieces.filter(isUnknown);
-    if (new Set(unknown.map(({ device }) => device)).size > 1) return false;
-    // The one that is not known comes first: where it can't, nothing has been changed.
-    return [...unknown, ...pieces.filter((piece) => !isUnknown(piece))].every((piece) => allocate(piece, ZERO, syscalls));
-  };
   const zeroSomehow = (piece: Piece, mayPunch: boolean): void => {
     if (syscalls !== null && mayPunch && canPunch(piece, syscalls) && allocate(piece, PUNCH, syscalls)) return;
     if (syscalls !== null && allocate(piece, ZERO, syscalls)) return;
@@ -68,12 +56,25 @@ export function makeZeroPieces({ plan, fdOf, syscalls, write, mark }: ZeroOption
       mark(segment);
     }
   };
-  /** A drive that refuses what it says it can: the kernel has thrown away what was not written yet, and zeroes are what is left to give. */
-  function isMended(piece: Piece): boolean {
+  const punched = (piece: Piece, calls: Syscalls): boolean => {
+    if (allocate(piece, PUNCH, calls)) return true;
+    if (isFile(piece)) return false;
+    // It refuses what it says it can, and the kernel has thrown away what was not written yet: zeroes are what is left to give.
     punches[piece.device] = false;
     zeroSomehow(piece, false);
     return true;
-  }
+  };
+  const zeroFast = (pieces: readonly Piece[], mayPunch: boolean): boolean => {
+    if (syscalls === null) return false;
+    if (mayPunch && pieces.every((piece) => canPunch(piece, syscalls))) return pieces.every((piece) => punched(piece, syscalls));
+    // For a drive that has no way of its own the kernel would write zeros here, as slowly as anybody.
+    if (!pieces.every((piece) => isFile(piece) && zeroes[piece.device] !== false)) return false;
+    const isUnknown = ({ device }: Piece): boolean => zeroes[device] === undefined;
+    const unknown = pieces.filter(isUnknown);
+    if (new Set(unknown.map(({ device }) => device)).size > 1) return false;
+    // The one that is not known comes first: where it can't, nothing has been changed.
+    return [...unknown, ...pieces.filter((piece) => !isUnknown(piece))].every((piece) => allocate(piece, ZERO, syscalls));
+  };
   return (pieces, { mayPunch, fastOnly }) => {
     if (fastOnly) return zeroFast(pieces, mayPunch);
     for (const piece of pieces) zeroSomehow(piece, mayPunch);
