@@ -1,7 +1,7 @@
 // Makes durable what any connection of a VBD has written since the last flush: own ranges only, so that no neighbour's dirty
 // pages are waited for. The kernel tells a failed write-back once; from then on the VBD is poisoned, and every flush fails.
 
-import { existsSync, fdatasyncSync, writeFileSync } from 'node:fs';
+import { existsSync, fdatasyncSync, statSync, writeFileSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
 import { invariant } from '../../base/invariant.ts';
 import type { Segment, VbdPlan } from '../../core/types.ts';
@@ -9,13 +9,23 @@ import type { MappedRange } from '../../host/memory-calls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { Dirty, SharedPage } from './shared-page.ts';
 
-/** A file beside the plan: seen by every connection, by the daemon, and by the daemon after it. */
+/** Seen by every connection, by the daemon, and by the daemon after it. */
 export type Poison = { is(): boolean; set(reason: string): void };
 
-export function poisonFile(path: string): Poison {
-  // Asked for at every flush (4 µs): another connection may have met the error that this one would not be told.
-  const is = (): boolean => existsSync(path);
-  return { is, set: (reason) => void (is() || writeFileSync(path, reason, { mode: 0o600 })) };
+/** Two things: a word of the page, which can't fail and comes first, and a file beside the plan, which tells the daemon why. */
+export function makePoison(page: SharedPage, path: string): Poison {
+  // On a full filesystem there is an empty file, or none: the next one to be refused a flush tries again.
+  const told = (): boolean => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  return {
+    // Asked for at every flush: another connection may have met the error that this one would not be told.
+    is: () => page.poisoned() || existsSync(path),
+    set(reason) {
+      page.poison();
+      try {
+        if (!told()) writeFileSync(path, reason, { mode: 0o600 });
+      } catch {} // the flush fails as it is
+    },
+  };
 }
 
 export type FlushOptions = {
@@ -37,32 +47,38 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
     invariant(segment !== undefined, 'what was written to lies in a segment');
     return segment;
   };
-  const rangeOf = (index: number, { deviceIndex, offsetBytes, lengthBytes }: Segment, calls: Syscalls): MappedRange => {
+  const rangeOf = (index: number, { deviceIndex, offsetBytes, lengthBytes }: Segment, calls: Syscalls): MappedRange | null => {
     const known = ranges.get(index);
     if (known !== undefined) return known;
     const range = calls.mapRange(fdOf(deviceIndex), offsetBytes, lengthBytes);
-    if (range === null) throw new XvdError('DEVICE_FAILED', 'a segment can not be mapped for its flush');
     for (const [oldest, old] of ranges) {
-      if (ranges.size < MAPPED) break;
+      if (range !== null && ranges.size < MAPPED) break;
       ranges.delete(oldest);
       old.unmap();
     }
-    ranges.set(index, range);
+    if (range !== null) ranges.set(index, range);
     return range;
   };
   /** Its pages; with the last segment of a device also what a filesystem and the drive still hold, which is the costly part. */
   const flushSegment = (index: number, segment: Segment, last: boolean): void => {
-    if (syscalls === null) return last ? fdatasyncSync(fdOf(segment.deviceIndex)) : undefined;
     const { deviceIndex, offsetBytes, lengthBytes } = segment;
-    const result = last ? rangeOf(index, segment, syscalls).sync() : syscalls.writeBack(fdOf(deviceIndex), offsetBytes, lengthBytes);
+    const range = last && syscalls !== null ? rangeOf(index, segment, syscalls) : null;
+    // Without a mapping (no room for it, say) the whole device: slower, as true.
+    if (last && range === null) return fdatasyncSync(fdOf(deviceIndex));
+    const result = range?.sync() ?? syscalls?.writeBack(fdOf(deviceIndex), offsetBytes, lengthBytes) ?? 0;
     if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
   };
   /** Of each device, the dirty segment that is flushed after its others. */
   const lastOf = new Int32Array(plan.devices.length);
-  let poisoned = false;
+  let failure: string | null = null;
+  const refuse = (reason: string): never => {
+    failure = reason;
+    poison.set(reason);
+    throw new XvdError('DEVICE_FAILED', reason);
+  };
   return () => {
     // The device is not asked again.
-    if (poisoned) throw new XvdError('DEVICE_FAILED', 'an earlier write-back of this VBD failed');
+    if (failure !== null) refuse(failure);
     const dirty = page.dirty();
     for (let index = 0; index < dirty.length; index += 1) lastOf[segmentAt(dirty, index).deviceIndex] = dirty.segments[index] ?? 0;
     try {
@@ -73,13 +89,10 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
           if ((lastOf[segment.deviceIndex] === number) === last) flushSegment(number, segment, last);
         }
     } catch (error) {
-      poisoned = true;
-      poison.set((error as Error).message);
-      throw error;
+      refuse((error as Error).message);
     }
     // Also of an earlier flush, and what another connection met meanwhile may be about our ranges.
-    poisoned = poison.is();
-    if (poisoned) throw new XvdError('DEVICE_FAILED', 'a write-back of this VBD failed');
+    if (poison.is()) refuse('a write-back of this VBD failed');
     page.flushed(dirty);
   };
 }

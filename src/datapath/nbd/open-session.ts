@@ -11,7 +11,7 @@ import { CONTEXTS } from './block-status.ts';
 import { openCounters } from './counters.ts';
 import { makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
-import { poisonFile } from './flush-vbd.ts';
+import { makePoison } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
 import { makeTrouble } from './make-trouble.ts';
 import { recordProcess } from './process-records.ts';
@@ -54,7 +54,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
     fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
     syscalls,
     page,
-    poison: poisonFile(join(folder, 'poisoned')),
+    poison: makePoison(page, join(folder, 'poisoned')),
     staging: direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls)),
   });
   const pace = realPace(page.booked);
