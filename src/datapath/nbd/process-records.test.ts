@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -111,6 +111,8 @@ test('a record is whole or not there; what a writer left half-way, and a number 
     writeFileSync(record, '1');
     assert.deepEqual(livingProcesses(folder), [], 'another had that number');
     recordProcess(folder, process.pid);
+    // As one that another process forgets between the look at the folder and the look at the record.
+    symlinkSync('nowhere', join(folder.processes, '1'));
     assert.deepEqual(livingProcesses(folder), [process.pid]);
     // Nothing is written again, so nothing fails where the process is known already.
     const before = readdirSync(folder.processes);

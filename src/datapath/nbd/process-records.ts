@@ -4,6 +4,7 @@
 
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { XvdError } from '../../base/error.ts';
 import type { VbdFolder } from './vbd-folder.ts';
 
 type Records = Pick<VbdFolder, 'processes'>;
@@ -18,15 +19,25 @@ function startTicksOf(pid: number): number | null {
   }
 }
 
-function isRecorded(path: string, ticks: number): boolean {
-  return existsSync(path) && Number(readFileSync(path, 'latin1')) === ticks;
+/** null when there is no such record: a process may be forgotten by another one at any moment. */
+function recordedTicks(path: string): number | null {
+  try {
+    return Number(readFileSync(path, 'latin1'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
-/** Throws when it can't be written; what stood there before stands then. */
+/**
+ * Who has ended by now is not recorded. Throws when a record can't be written; what stood there before stands then.
+ * A process that can't read its own start time must not go on: no daemon would know it.
+ */
 export function recordProcess({ processes }: Records, pid: number): void {
   const ticks = startTicksOf(pid);
+  if (ticks === null && pid === process.pid) throw new XvdError('INTERNAL', `/proc/${pid}/stat can't be read, so no record of this process can be made`);
   const path = join(processes, String(pid));
-  if (ticks === null || isRecorded(path, ticks)) return;
+  if (ticks === null || recordedTicks(path) === ticks) return;
   // Put in place whole, each writer's own: the process and its daemon may write at once, and be killed half-way.
   const own = `${path}.by-${process.pid}`;
   try {
@@ -46,5 +57,8 @@ export function livingProcesses({ processes }: Records): number[] {
   return readdirSync(processes)
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => Number(readFileSync(join(processes, String(pid)), 'latin1')) === startTicksOf(pid));
+    .filter((pid) => {
+      const ticks = recordedTicks(join(processes, String(pid)));
+      return ticks !== null && ticks === startTicksOf(pid);
+    });
 }
