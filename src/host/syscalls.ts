@@ -25,6 +25,7 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 export const EINTR = 4;
 export const EAGAIN = 11;
+const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
 /** Wait before, write, wait after. */
 const SYNC_FILE_RANGE_ALL = 7;
 /** LOCK_EX | LOCK_NB */
@@ -47,6 +48,8 @@ export type Syscalls = MemoryCalls &
     fallocate(fd: number, mode: number, offset: number, length: number): number;
     /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
     writeBack(fd: number, offset: number, length: number): number;
+    /** -errno when a write-back of the file has failed since this open file was told last, which it is hereby; else 0. Waits for no more than the page at `offset`. */
+    writeBackError(fd: number, offset: number): number;
     /** Starts reading a range into the page cache and does not wait. 0 or the error number. */
     willNeed(fd: number, offset: number, length: number): number;
     /** lseek with SEEK_DATA or SEEK_HOLE; -errno (-6: none from there on). Moves the open file's own offset. */
@@ -157,6 +160,7 @@ function bindFiles(libc: Libc, answer: Answer, background: Background): FileCall
   return {
     fallocate: (fd, mode, offset, length) => answer(fallocate(fd, mode, offset, length)),
     writeBack: (fd, offset, length) => answer(syncFileRange(fd, offset, length, SYNC_FILE_RANGE_ALL)),
+    writeBackError: (fd, offset) => answer(syncFileRange(fd, offset, 1, SYNC_FILE_RANGE_WAIT_BEFORE)),
     willNeed: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_WILLNEED),
     seek: (fd, offset, whence) => answer(lseek(fd, offset, whence)),
     dropCache: (fd, offset, length) => fadvise(fd, offset, length, POSIX_FADV_DONTNEED),

@@ -51,7 +51,7 @@ export function openRig(): Rig {
   const newPage = () => makeSharedPage(new ArrayBuffer(sharedPageBytes(segments.length)), segments.length);
   const poison = { is: () => false, set: (reason: string) => assert.fail(reason) };
   // Nothing is made durable: a flush of a real drive for each would be all that is done here.
-  const io = { ...openVbdIo({ plan, fds: [fd], syscalls: openSyscalls(), page: newPage(), poison, staging: null }), flush: () => {} };
+  const io = { ...openVbdIo({ plan, fds: [fd], witnesses: [], syscalls: openSyscalls(), page: newPage(), poison, staging: null }), flush: () => {} };
   return {
     plan,
     fd,

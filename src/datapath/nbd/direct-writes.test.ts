@@ -1,18 +1,19 @@
 // Direct writes in flight: a process that is killed has not gone before the last of them has come back from the device.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import { bytes, MIB } from '../../base/units.ts';
 import type { VbdPlan } from '../../core/types.ts';
+import { openBadDevice } from './fixture-bad-device.ts';
+import type { BadDevice } from './fixture-bad-device.ts';
 import { connectRaw, goData, optionBytes, requestBytes } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
@@ -20,7 +21,6 @@ import { livingProcesses } from './process-records.ts';
 import { pipeIsGone, vbdFolder, withMemory } from './vbd-folder.ts';
 import { CMD, OPT } from './wire/constants.ts';
 
-const run = promisify(execFile);
 const WRITES = 4;
 const LENGTH = 4096;
 
@@ -28,37 +28,10 @@ const LENGTH = 4096;
 const AIO_CALLS = process.arch === 'x64' ? ['209', '208'] : ['2', '4'];
 const callOf = (pid: number): string => readFileSync(`/proc/${pid}/syscall`, 'latin1').split(' ')[0] ?? '';
 
-/** A device whose driver can be made to hang: memory of an nbdkit, as a file by FUSE. */
-async function hangingDevice(folder: string): Promise<AsyncDisposable & { readonly path: string; hang(hanging: boolean): void; content(): Promise<Buffer> }> {
-  const socket = join(folder, 'nbdkit.sock');
-  const path = join(folder, 'fuse', 'disk');
-  mkdirSync(join(folder, 'fuse'));
-  const nbdkit = spawn('nbdkit', ['--foreground', '--unix', socket, 'memory', '8M'], { stdio: 'ignore' });
-  await until('nbdkit', () => readdirSync(folder).includes('nbdkit.sock'));
-  const fuse = spawn('nbdfuse', [path, `nbd+unix:///?socket=${socket}`], { stdio: 'ignore' });
-  await until('the file', () => readdirSync(join(folder, 'fuse')).includes('disk'));
-  return {
-    path,
-    hang: (hanging) => void nbdkit.kill(hanging ? 'SIGSTOP' : 'SIGCONT'),
-    async content() {
-      const copy = join(folder, 'content');
-      await run('nbdcopy', [`nbd+unix:///?socket=${socket}`, copy]);
-      return readFileSync(copy);
-    },
-    async [Symbol.asyncDispose]() {
-      nbdkit.kill('SIGCONT');
-      await run('fusermount3', ['-u', join(folder, 'fuse')]);
-      const ended = [nbdkit, fuse].map((child) => (child.exitCode === null ? once(child, 'exit') : Promise.resolve([])));
-      nbdkit.kill();
-      await Promise.all(ended);
-    },
-  };
-}
-
 type Hung = AsyncDisposable & {
   readonly vbd: TestVbd;
   readonly pid: number;
-  readonly device: Awaited<ReturnType<typeof hangingDevice>>;
+  readonly device: BadDevice;
   readonly client: Awaited<ReturnType<typeof connectRaw>>;
 };
 
@@ -67,7 +40,7 @@ async function withHangingWrites(): Promise<Hung> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-direct-'));
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rmSync(folder, { recursive: true }));
-  const device = stack.use(await hangingDevice(folder));
+  const device = stack.use(await openBadDevice(folder));
   const { path } = device;
   const vbd = stack.use(
     await openTestVbd((): VbdPlan => {

@@ -16,14 +16,17 @@ function world() {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-flush-'));
   const fd = openSync(join(folder, 'device'), 'w+');
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(2)), 2);
-  const answers = { sync: 0, mapped: true, synced: 0, unmapped: 0 };
+  const answers = { sync: 0, mapped: true, synced: 0, unmapped: 0, witness: 0, asked: [] as number[], during: (): void => {} };
   const segment = (offset: number) => ({ deviceIndex: 0, offsetBytes: bytes(offset), lengthBytes: bytes(4096) });
   const plan = { segments: [segment(0), segment(8192)], devices: [{}] } as unknown as VbdPlan;
   const calls = {
     writeBack: () => 0,
-    mapRange: () => (!answers.mapped ? null : { sync: () => ((answers.synced += 1), answers.sync), unmap: () => void (answers.unmapped += 1) }),
+    writeBackError: (_: number, offset: number) => (answers.asked.push(offset), answers.witness),
+    mapRange: () =>
+      !answers.mapped ? null : { sync: () => (answers.during(), (answers.synced += 1), answers.sync), unmap: () => void (answers.unmapped += 1) },
   } as unknown as Syscalls;
-  const connection = (path = join(folder, 'poisoned'), fdOf = () => fd) => makeFlush({ plan, fdOf, syscalls: calls, page, poison: makePoison(page, path) });
+  const connection = (path = join(folder, 'poisoned'), fdOf = () => fd) =>
+    makeFlush({ plan, fdOf, witnesses: [fd], syscalls: calls, page, poison: makePoison(page, path) });
   return {
     folder,
     page,
@@ -85,4 +88,31 @@ test('a segment that can not be mapped is flushed with its whole device; only wh
     /EBADF/,
   );
   assert.throws(flush, failed);
+});
+
+test('the witnesses are asked when another connection is flushing, has begun meanwhile, or was killed in a flush; not else', () => {
+  using vbd = world();
+  const [one, other] = [vbd.connection(), vbd.connection()];
+  vbd.page.mark(1);
+  one();
+  assert.deepEqual(vbd.answers.asked, [], 'nobody else is flushing');
+  vbd.page.mark(1);
+  // One flush within the other: the inner one begins late, and ends before the outer one.
+  vbd.answers.during = () => {
+    vbd.answers.during = () => {};
+    other();
+  };
+  one();
+  assert.deepEqual(vbd.answers.asked, [0], 'the inner one asks, at a page of its own VBD; what it had found would be on the page');
+  vbd.page.mark(1);
+  vbd.answers.during = () => vbd.page.beginFlush();
+  one();
+  assert.equal(vbd.answers.asked.length, 2, 'killed in a flush that began later');
+  vbd.answers.during = () => {};
+  other();
+  assert.equal(vbd.answers.asked.length, 3);
+  vbd.answers.witness = -EIO;
+  assert.throws(one, /error 5/);
+  vbd.answers.witness = 0;
+  assert.throws(other, failed);
 });

@@ -1,5 +1,9 @@
 // Makes durable what any connection of a VBD has written since the last flush: own ranges only, so that no neighbour's dirty
 // pages are waited for. The kernel tells a failed write-back once; from then on the VBD is poisoned, and every flush fails.
+//
+// All connections flush by the same open files, so the one that is told may be killed before it has told anyone: while it
+// waited in the kernel for a drive that dies, say. Whoever finds another one flushing, or dead in a flush, therefore asks the
+// witnesses: an open file more of each device, that nothing is flushed by, which the kernel tells the same failure once.
 
 import { existsSync, fdatasyncSync, statSync, writeFileSync } from 'node:fs';
 import { XvdError } from '../../base/error.ts';
@@ -31,6 +35,8 @@ export function makePoison(page: SharedPage, path: string): Poison {
 export type FlushOptions = {
   readonly plan: VbdPlan;
   readonly fdOf: (deviceIndex: number) => number;
+  /** Of plan.devices, in their order; empty where there are none. */
+  readonly witnesses: readonly number[];
   readonly syscalls: Syscalls | null;
   readonly page: SharedPage;
   readonly poison: Poison;
@@ -40,7 +46,7 @@ export type FlushOptions = {
 const MAPPED = 64;
 
 /** A flush, to be called again and again. */
-export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions): () => void {
+export function makeFlush({ plan, fdOf, witnesses, syscalls, page, poison }: FlushOptions): () => void {
   const ranges = new Map<number, MappedRange>();
   const segmentAt = ({ segments }: Dirty, index: number): Segment => {
     const segment = plan.segments[segments[index] ?? -1];
@@ -70,6 +76,14 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
   };
   /** Of each device, the dirty segment that is flushed after its others. */
   const lastOf = new Int32Array(plan.devices.length);
+  /** Where each witness is asked: at a page of the VBD's own. */
+  const askedAt = witnesses.map((_, device) => plan.segments.find(({ deviceIndex }) => deviceIndex === device)?.offsetBytes ?? 0);
+  const askWitnesses = (): void => {
+    for (const [device, fd] of witnesses.entries()) {
+      const result = syscalls?.writeBackError(fd, askedAt[device] ?? 0) ?? 0;
+      if (result < 0) throw new XvdError('DEVICE_FAILED', `write-back failed (error ${-result})`);
+    }
+  };
   let failure: string | null = null;
   const refuse = (reason: string): never => {
     failure = reason;
@@ -79,6 +93,8 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
   return () => {
     // The device is not asked again.
     if (failure !== null) refuse(failure);
+    const others = page.flushing() > 0;
+    page.beginFlush();
     const dirty = page.dirty();
     for (let index = 0; index < dirty.length; index += 1) lastOf[segmentAt(dirty, index).deviceIndex] = dirty.segments[index] ?? 0;
     try {
@@ -88,11 +104,13 @@ export function makeFlush({ plan, fdOf, syscalls, page, poison }: FlushOptions):
           const number = dirty.segments[index] ?? 0;
           if ((lastOf[segment.deviceIndex] === number) === last) flushSegment(number, segment, last);
         }
+      if (others || page.flushing() > 1) askWitnesses();
     } catch (error) {
       refuse((error as Error).message);
     }
     // Also of an earlier flush, and what another connection met meanwhile may be about our ranges.
     if (poison.is()) refuse('a write-back of this VBD failed');
     page.flushed(dirty);
+    page.endFlush();
   };
 }

@@ -18,7 +18,7 @@ import type { DataPath, DataPathStats } from '../datapath.ts';
 import { countersOf } from './counters.ts';
 import type { Counted } from './counters.ts';
 import { endLost, endProcesses } from './end-processes.ts';
-import { openDevices, takeDevices } from './open-devices.ts';
+import { openDevices, openWitnesses, takeDevices } from './open-devices.ts';
 import type { VerifyDevice } from './open-devices.ts';
 import { forgetProcess, livingProcesses, recordProcess } from './process-records.ts';
 import { makeSpares } from './spare-processes.ts';
@@ -73,7 +73,7 @@ export function openNbdDataPath(options: NbdOptions): NbdDataPath {
         nodePath,
         log,
         syscalls,
-        exports: () => [...served.values()].map(({ vbd }) => ({ exportName: vbd.plan.exportName, folder: vbd.folder.path, devices: vbd.fds.length })),
+        exports: () => [...served.values()].map(({ vbd }) => ({ exportName: vbd.plan.exportName, folder: vbd.folder.path, descriptors: vbd.fds.length })),
         handOver: (folder, child, send) => handOverTo(starting, served, folder, child, send),
       });
       listeners.push(listener);
@@ -137,7 +137,20 @@ function requestsOf(folder: VbdFolder): number {
   }
 }
 
-/** Behind the devices, so that whatever starts a connection process hands it on. */
+/** What a connection process is given, in its order (placesOf). `living`: a process that has it all. */
+async function openAll(options: Starting, plan: VbdPlan, living: number | null): Promise<number[]> {
+  const taken = living === null ? null : takeDevices(plan, living, options.syscalls);
+  const devices = taken?.devices ?? (await openDevices(plan, options.verify));
+  let witnesses = taken?.witnesses ?? [];
+  try {
+    if (plan.mode === 'w' && witnesses.length === 0) witnesses = openWitnesses(devices);
+    return [...devices, ...heldBesides(options, plan), ...witnesses];
+  } catch (error) {
+    for (const fd of [...devices, ...witnesses]) closeSync(fd);
+    throw error;
+  }
+}
+
 function heldBesides({ runFolder }: Starting, { pipe }: VbdPlan): number[] {
   return pipe === undefined ? [] : [openSync(join(runFolder, pipe), constants.O_RDWR | constants.O_NONBLOCK)];
 }
@@ -154,8 +167,7 @@ function listenClosed(server: Server, path: string, listening: () => void): void
 
 async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
   const [living] = livingProcesses(folder);
-  const taken = living === undefined ? null : takeDevices(plan, living, options.syscalls);
-  const fds = [...(taken ?? (await openDevices(plan, options.verify))), ...heldBesides(options, plan)];
+  const fds = await openAll(options, plan, living ?? null);
   const vbd: Accepting = { plan, folder, fds, open: true };
   const server = createServer({ pauseOnConnect: true }, (socket) => void options.inTurn(folder.path, () => accept(options, vbd, socket)));
   server.maxConnections = limits.nbdAccepted;

@@ -14,12 +14,12 @@ import { makeDeviceIo } from './device-io.ts';
 import { makePoison } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
 import { makeTrouble } from './make-trouble.ts';
+import { areWitnesses, placesOf } from './open-devices.ts';
 import { recordProcess } from './process-records.ts';
 import type { Session } from './serve-requests.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
-import { FIRST_DEVICE_FD } from './spare-descriptors.ts';
 import { makeStaging, STAGING_BYTES } from './staging.ts';
 import { openVbdIo } from './vbd-io.ts';
 import { FLAG } from './wire/constants.ts';
@@ -48,10 +48,13 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared?.page ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
   const counters = openCounters(join(folder, 'counters'), syscalls);
+  const places = placesOf(plan);
+  const witnesses = areWitnesses(places.witnesses, places.devices) ? places.witnesses : [];
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
   const whole = openVbdIo({
     plan,
-    fds: plan.devices.map((_, index) => FIRST_DEVICE_FD + index),
+    fds: places.devices,
+    witnesses,
     syscalls,
     page,
     poison: makePoison(page, join(folder, 'poisoned')),
@@ -67,7 +70,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const [minimumBytes] = exported.blockSizes;
   return {
     exported,
-    descriptors: FIRST_DEVICE_FD + plan.devices.length + (plan.pipe === undefined ? 0 : 1),
+    descriptors: places.end + witnesses.length,
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       const queue = direct === null || filtered ? null : (syscalls?.openRequestQueue(SLOTS, SLOT_BYTES) ?? null);

@@ -9,10 +9,10 @@ export const OUTPUT_FD = 1;
 const LOG_FD = 2;
 const ALIVE_FD = 3;
 export const FIRST_DEVICE_FD = 4;
-/** A VBD on more devices gets a process of its own start; over TLS it is not served. */
-export const SPARE_DEVICES = 60;
+/** A VBD that needs more (two for each device) gets a process of its own start; over TLS it is not served. */
+export const SPARE_PLACES = 124;
 /** To whoever started it. */
-export const CONTROL_FD = FIRST_DEVICE_FD + SPARE_DEVICES;
+export const CONTROL_FD = FIRST_DEVICE_FD + SPARE_PLACES;
 
 export type VbdDescriptors = { readonly log: number; readonly alive: number; readonly devices: readonly number[] };
 

@@ -10,7 +10,7 @@ import type { PlanDevice, VbdPlan } from '../../core/types.ts';
 import { connectRaw } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
-import { SPARE_DEVICES } from './spare-descriptors.ts';
+import { SPARE_PLACES } from './spare-descriptors.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
 import { waitForQuiet } from './spare-processes.ts';
@@ -71,7 +71,7 @@ test('a spare process serves as one that was started for it: all its devices in 
 });
 
 test('more connections than spares, and more devices than a spare has places for: each is served', async () => {
-  await using vbd = await openTestVbd(planOn(SPARE_DEVICES + 1), { spareProcesses: 1 });
+  await using vbd = await openTestVbd(planOn(SPARE_PLACES + 1), { spareProcesses: 1 });
   await until('a spare', () => sparePids().length === 1);
   assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
   await using few = await openTestVbd(planOn(1), { spareProcesses: 1 });

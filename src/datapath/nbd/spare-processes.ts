@@ -4,7 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { SPARE_DEVICES } from './spare-descriptors.ts';
+import { SPARE_PLACES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
 import type { StartedProcess } from './start-process.ts';
 
@@ -78,7 +78,7 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
     },
     handOver(handover, begin) {
       const [spare] = ready;
-      if (spare === undefined || syscalls === null || handover.devices.length > SPARE_DEVICES) return null;
+      if (spare === undefined || syscalls === null || handover.devices.length > SPARE_PLACES) return null;
       ready.delete(spare);
       if (refill === null) fillLater(waitForQuiet(requests));
       return give(spare, handover, begin, syscalls);

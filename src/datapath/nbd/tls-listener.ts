@@ -10,7 +10,7 @@ import { createSecureContext } from 'node:tls';
 import { XvdError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { SPARE_DEVICES } from './spare-descriptors.ts';
+import { SPARE_PLACES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
 import { mayOpen } from './tls-names.ts';
 import type { Answer, Question } from './tls-questions.ts';
@@ -27,7 +27,7 @@ export type TlsOptions = {
   readonly program: string;
 };
 
-export type ServedExport = { readonly exportName: string; readonly folder: string; readonly devices: number };
+export type ServedExport = { readonly exportName: string; readonly folder: string; readonly descriptors: number };
 
 export type TlsContext = {
   readonly nodePath: string;
@@ -129,7 +129,7 @@ function startOne(options: TlsOptions, context: TlsContext, socket: Socket, over
 
 async function answer({ exports, handOver, syscalls, log }: TlsContext, child: ChildProcess, control: Socket, asked: string): Promise<void> {
   const { names, open } = JSON.parse(asked) as Question;
-  const allowed = exports().filter(({ exportName, devices }) => mayOpen(names, exportName) && devices <= SPARE_DEVICES);
+  const allowed = exports().filter(({ exportName, descriptors }) => mayOpen(names, exportName) && descriptors <= SPARE_PLACES);
   const send = (folders: readonly string[], descriptors: readonly number[]): void => {
     const told: Answer = { folders };
     syscalls?.sendDescriptors(descriptorOf(control), Buffer.from(JSON.stringify(told)), descriptors);

@@ -35,6 +35,7 @@ export type VbdIoOptions = {
   readonly plan: VbdPlan;
   /** Of plan.devices, in their order. */
   readonly fds: readonly number[];
+  readonly witnesses: readonly number[];
   readonly syscalls: Syscalls | null;
   readonly page: SharedPage;
   readonly poison: Poison;
@@ -42,7 +43,7 @@ export type VbdIoOptions = {
   readonly staging: Staging | null;
 };
 
-export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
+export function openVbdIo({ plan, fds, witnesses, syscalls, page, poison, staging }: VbdIoOptions): VbdIo {
   const map = makeMap(plan.segments);
   const { readAll, writeAll } = makeDeviceIo(syscalls);
   const fdOf = (deviceIndex: number): number => {
@@ -91,7 +92,7 @@ export function openVbdIo({ plan, fds, syscalls, page, poison, staging }: VbdIoO
       return { fd: fdOf(segment.deviceIndex), offset: segment.offsetBytes + offset - (map.starts[index] ?? 0), segment: index };
     },
     status: (context, range, most) => blockStatus({ plan, map, fdOf, syscalls }, context, range, most),
-    flush: makeFlush({ plan, fdOf, syscalls, page, poison }),
+    flush: makeFlush({ plan, fdOf, witnesses, syscalls, page, poison }),
     zero(offset, length, how) {
       const pieces: Piece[] = [];
       eachPiece(map, offset, length, (device, deviceOffset, _, piece, segment) => pieces.push({ device, deviceOffset, length: piece, segment }));
