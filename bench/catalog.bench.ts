@@ -24,7 +24,7 @@ import { openSqliteCatalog } from '../src/catalog/sqlite/open.ts';
 import { median, publish, quantile } from './report.ts';
 import type { Goal } from './report.ts';
 
-const ROUNDS = 600;
+const ROUNDS = 3000;
 const WARM_UP = 20;
 const SIZES = [1_000, 1_000_000];
 const LIMITS = { median: 2, p99: 3, growth: 1.3, list: 3, rssMb: 300 };
