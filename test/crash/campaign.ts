@@ -89,6 +89,8 @@ class Campaign {
     const command = drawCommand(this.#world, before, this.#copies, this.#draw);
     const when = `${name}, xvd ${command.words.join(' ')}`;
     const ended = await killDuring(this.#world, command, this.#draw, this.#tallies);
+    const recovers = command.kind.startsWith('recover');
+    if (recovers) this.#owners.recovered();
     if (!ended.killed) {
       assert.ok(ended.status !== null && [...command.again, 3, 4, 5, 6].includes(ended.status), `${when}: ${ended.status} ${ended.out}${ended.err}`);
       await this.#owners.prove(when);
@@ -99,6 +101,7 @@ class Campaign {
     await this.#owners.prove(`${when}, killed`);
     const next = [command, { words: ['create', '1M'], again: [0, 5] }, { words: ['check', '--repair'], again: [0] }][this.#draw(3)] ?? command;
     await this.#must(next.words, next.again, when);
+    if (recovers && next === command) this.#owners.recovered();
     await this.#owners.prove(`${when}, then ${next.words.join(' ')}`);
     await this.#check(`${when}, then ${next.words.join(' ')}`);
     await this.#owners.prove(`${when}, then ${next.words.join(' ')}, checked`);
