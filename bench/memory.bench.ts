@@ -78,6 +78,14 @@ const open = (): NbdDataPath =>
 const processesOf = (generation: number): number[] => livingProcesses(vbdFolder(folder, generation));
 const pause = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
 
+/** Of all connections, while all are there: what they share counts for more when the others are starting or ending. */
+function atWork(): readonly Memory[] {
+  const pids = processesOf(1);
+  const memories = pids.flatMap((pid) => memoryOf(pid) ?? []);
+  const stillThere = pids.every((pid) => (memoryOf(pid)?.pss ?? 0) > 0);
+  return memories.length === CONNECTIONS && stillThere ? memories : [];
+}
+
 /** The most that one of several connections under a load took, and their mean. */
 async function underLoad(dataPath: NbdDataPath, cache: 'none' | 'writeback', rw: string, bs: string): Promise<{ row: Cell[]; most: number }> {
   const endpoint = await dataPath.open(planOf(1, cache));
@@ -90,8 +98,7 @@ async function underLoad(dataPath: NbdDataPath, cache: 'none' | 'writeback', rw:
   const samples: Memory[] = [];
   while (!over) {
     await pause();
-    const pids = processesOf(1);
-    if (pids.length === CONNECTIONS) samples.push(...pids.flatMap((pid) => memoryOf(pid) ?? []));
+    samples.push(...atWork());
   }
   await load;
   await dataPath.close(1);
