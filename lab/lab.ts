@@ -1,9 +1,9 @@
-// Runs the lab's tests: picks them by name, starts the machines, tells how each test ended, keeps the logs in
+// Runs the lab's tests: picks them by name, starts the machines one after another, tells how each test ended, keeps the logs in
 // .cache/lab. The exit status is 0 only if every test passed; an interrupt ends the machine and leaves nothing running.
 
 import { globSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, cp } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureImage } from './image.ts';
 import type { LabImage } from './image.ts';
@@ -66,15 +66,6 @@ async function openScratch(): Promise<AsyncDisposable & { readonly folder: strin
   return { folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
 }
 
-/** An emulated machine keeps one processor busy, and seldom a second. All come to their end, also when one fails. */
-async function atOnce<T>(list: readonly T[], body: (one: T) => Promise<void>): Promise<void> {
-  if (availableParallelism() === 1) {
-    for (const one of list) await body(one);
-    return;
-  }
-  for (const ended of await Promise.allSettled(list.map(body))) if (ended.status === 'rejected') throw ended.reason;
-}
-
 async function openShell(image: LabImage, machine: MachineKind, signal: AbortSignal): Promise<void> {
   await using scratch = await openScratch();
   const { jobDisk, resultsDisk } = await writeJob(scratch.folder, { machine, tests: [], shell: true });
@@ -93,13 +84,12 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   if (tests.length === 0) throw new Error(`no test is called ${wanted.join(' or ')}`);
   await mkdir(resultsFolder, { recursive: true });
   const failed: string[] = [];
-  const runKind = async (kind: MachineKind): Promise<void> => {
+  for (const kind of kinds) {
     const own = tests.filter(({ machine }) => machine === kind);
     const boots = [own.filter(({ resets }) => !resets), ...own.filter(({ resets }) => resets).map((test) => [test])];
     for (const boot of boots.filter((list) => list.length > 0))
       failed.push(...(signal.aborted ? boot.map(({ name }) => name) : await runTests(image, kind, boot, signal)));
-  };
-  await atOnce(kinds, runKind);
+  }
   say(
     `lab: ${tests.length - failed.length} of ${tests.length} tests passed${failed.length === 0 ? '' : `; failed: ${failed.join(', ')} (logs in .cache/lab)`}`,
   );
