@@ -2,8 +2,14 @@
 
 import type { Koffi, Libc } from './koffi.ts';
 
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_CLOEXEC = 0o2000000;
+const SYS_CLOSE_RANGE = 436;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
+const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
 const MSG_NOSIGNAL = 0x4000;
@@ -31,6 +37,12 @@ export type DescriptorCalls = {
   limitWaiting(socket: number, milliseconds: number): number;
   /** The same for what is received only. */
   limitReceiving(socket: number, milliseconds: number): number;
+  /** Closes every descriptor from one to another, that one too; 0 or -errno. */
+  closeRange(from: number, to: number): number;
+  /** Two connected Unix sockets; null where there is no place for them. */
+  socketPair(): readonly [number, number] | null;
+  /** The socket takes so many bytes before send() waits for its other side; 0 or -errno. */
+  growSendBuffer(socket: number, bytes: number): number;
   /** The descriptor stays open in the program that execute() begins; 0 or -errno. */
   keepOnExecute(fd: number): number;
   /** This process becomes another program, with its own number, and nothing of Node is left. Returns only when that fails: -errno. */
@@ -42,6 +54,8 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
   const recvmsg = libc.func('int64_t recvmsg(int fd, uint64_t message, int flags)');
   const dup2 = libc.func('int dup2(int from, int to)');
   const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
+  const socketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
+  const closeRange = libc.func('long syscall(long number, uint32_t from, uint32_t to, uint32_t flags)');
   const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
   const execve = libc.func('int execve(const char *path, const char **args, const char **environment)');
   const limit = (socket: number, name: number, milliseconds: number): number => {
@@ -87,6 +101,18 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
     makeBlocking: (fd) => answer(fcntl(fd, F_SETFL, O_RDWR)),
     limitWaiting: (socket, milliseconds) => Math.min(limit(socket, SO_RCVTIMEO, milliseconds), limit(socket, SO_SNDTIMEO, milliseconds)),
     limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
+    closeRange: (from, to) => answer(closeRange(SYS_CLOSE_RANGE, from, to, 0)),
+    socketPair() {
+      const pair = new Int32Array(2);
+      if (answer(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) return null;
+      const [one = -1, other = -1] = pair;
+      return [one, other];
+    },
+    growSendBuffer(socket, bytes) {
+      const value = BigInt64Array.of(BigInt(bytes));
+      const forced = answer(setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, value, 4));
+      return forced === 0 ? 0 : answer(setsockopt(socket, SOL_SOCKET, SO_SNDBUF, value, 4));
+    },
     keepOnExecute: (fd) => answer(fcntl(fd, F_SETFD, 0)),
     execute(path, args, environment) {
       const words = Object.entries(environment).map(([name, value]) => `${name}=${value}`);

@@ -8,8 +8,17 @@ import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
 import { ClientGone, errorNumber, NotFast } from './request-errors.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
-import { CMD, CMD_FLAG } from './wire/constants.ts';
-import { putDataChunk, putErrorChunk, putNoneChunk, putSimpleReply, putStatusChunk, refusalOf, statusChunkBytes } from './wire/transmission.ts';
+import { CMD, CMD_FLAG, SIMPLE_REPLY_BYTES } from './wire/constants.ts';
+import {
+  DATA_CHUNK_BYTES,
+  putDataChunk,
+  putErrorChunk,
+  putNoneChunk,
+  putSimpleReply,
+  putStatusChunk,
+  refusalOf,
+  statusChunkBytes,
+} from './wire/transmission.ts';
 import type { Request, Served } from './wire/transmission.ts';
 
 export const OUTPUT_BYTES = 512 * 1024;
@@ -17,6 +26,8 @@ export const OUTPUT_BYTES = 512 * 1024;
 export const SEND_BYTES = 32 * 1024;
 /** Of an answer, besides its data. */
 export const HEADROOM = 64;
+/** What data is best aligned to: the kernel copies 256 KiB to such a place at 25 GB/s, beside it at 19 (AMD, Zen 5). */
+const LINE_BYTES = 64;
 
 export type Answering = {
   readonly socket: Socket;
@@ -29,8 +40,9 @@ export type Answering = {
   readonly coldness: Coldness;
   /** Requests and their payloads. */
   readonly input: Buffer;
-  /** output[0, filled) is to leave. */
+  /** output[start, filled) is to leave. */
   output: Buffer;
+  start: number;
   filled: number;
   /** Bytes written since answers last left. */
   absorbed: number;
@@ -150,16 +162,28 @@ export function answerError(loop: Answering, request: Request, cookies: Buffer, 
 export function room(loop: Answering, length: number): void {
   if (loop.output.length - loop.filled >= length) return;
   send(loop);
-  if (loop.output.length < length) loop.output = replaced(loop.output, length, 0);
+  if (loop.output.length < loop.start + length) exchange(loop, length + LINE_BYTES);
+}
+
+function exchange(loop: Answering, bytes: number): void {
+  loop.output = replaced(loop.output, bytes, 0);
+  loop.start = startOf(loop);
+  loop.filled = loop.start;
+}
+
+/** Where the first answer in the output begins, so that its data lies at the start of a cache line. */
+export function startOf({ socket, output, structured }: Pick<Answering, 'socket' | 'output' | 'structured'>): number {
+  const dataAt = (socket.addressOf?.(output) ?? 0) + (structured ? DATA_CHUNK_BYTES : SIMPLE_REPLY_BYTES);
+  return (LINE_BYTES - (dataAt % LINE_BYTES)) % LINE_BYTES;
 }
 
 export function send(loop: Answering): void {
   loop.absorbed = 0;
   try {
-    if (loop.filled > 0) loop.socket.write(loop.output, 0, loop.filled);
+    if (loop.filled > loop.start) loop.socket.write(loop.output, loop.start, loop.filled - loop.start);
   } catch (error) {
     throw new ClientGone('the client is gone', { cause: error });
   }
-  loop.filled = 0;
-  if (loop.output.length > KEPT_BYTES) loop.output = replaced(loop.output, OUTPUT_BYTES, 0);
+  loop.filled = loop.start;
+  if (loop.output.length > KEPT_BYTES) exchange(loop, OUTPUT_BYTES);
 }

@@ -30,8 +30,10 @@ export type Counters = {
 /** In the file, in a slot that no other process has; where there is no file to share, for nobody. */
 export function openCounters(path: string, syscalls: Syscalls | null): Counters {
   const memory = syscalls === null ? null : ownSlot(path, syscalls);
-  return memory ?? makeCounters(new ArrayBuffer(SLOT_BYTES), 0);
+  return memory ?? countersForNobody();
 }
+
+export const countersForNobody = (): Counters => makeCounters(new ArrayBuffer(SLOT_BYTES), 0);
 
 /** The lock lasts as long as the mapping: until the process has ended, or executes another program. null: counting ends no connection. */
 function ownSlot(path: string, syscalls: Syscalls): Counters | null {

@@ -9,9 +9,11 @@ import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CONTEXTS } from './block-status.ts';
 import { openCounters } from './counters.ts';
+import type { Counters } from './counters.ts';
 import { makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { makePoison } from './flush-vbd.ts';
+import type { Poison } from './flush-vbd.ts';
 import { limitRate, realPace } from './limit-rate.ts';
 import { makeTrouble } from './make-trouble.ts';
 import { areWitnesses, placesOf } from './open-devices.ts';
@@ -22,6 +24,7 @@ import type { SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import { makeStaging, STAGING_BYTES } from './staging.ts';
 import { openVbdIo } from './vbd-io.ts';
+import type { VbdIo } from './vbd-io.ts';
 import { FLAG } from './wire/constants.ts';
 import type { Export, Negotiated } from './wire/handshake.ts';
 
@@ -46,27 +49,41 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const plan = readPlan(folder);
   becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
-  const page = shared?.page ?? makeSharedPage(new ArrayBuffer(sharedPageBytes(plan.segments.length)), plan.segments.length);
-  const counters = openCounters(join(folder, 'counters'), syscalls);
-  const places = placesOf(plan);
-  const witnesses = areWitnesses(places.witnesses, places.devices) ? places.witnesses : [];
-  const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
-  const whole = openVbdIo({
+  const page = shared?.page ?? pageOfItsOwn(plan);
+  return sessionOf({
     plan,
-    fds: places.devices,
-    witnesses,
+    places: placesOf(plan),
     syscalls,
     page,
     poison: makePoison(page, join(folder, 'poisoned')),
-    staging: direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls)),
+    counters: openCounters(join(folder, 'counters'), syscalls),
+    shares: shared !== null,
+    proves: shared?.proves ?? false,
   });
-  const pace = realPace(page.booked);
-  const { rate, delay, faults } = plan;
-  const slowed = rate === undefined ? whole : limitRate(whole, rate, pace);
-  const troubled = delay !== undefined || faults !== undefined;
-  const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance });
-  const filtered = rate !== undefined || troubled;
-  const exported = exportOf(plan, shared !== null);
+}
+
+export const pageOfItsOwn = ({ segments }: VbdPlan): SharedPage => makeSharedPage(new ArrayBuffer(sharedPageBytes(segments.length)), segments.length);
+
+type SessionParts = {
+  readonly plan: VbdPlan;
+  readonly places: ReturnType<typeof placesOf>;
+  readonly syscalls: Syscalls | null;
+  readonly page: SharedPage;
+  readonly poison: Poison;
+  readonly counters: Counters;
+  /** The page is that of all connections. */
+  readonly shares: boolean;
+  /** Its mapping holds the lock by which others see that the memory of this process is not gone yet. */
+  readonly proves: boolean;
+};
+
+export function sessionOf({ plan, places, syscalls, page, poison, counters, shares, proves }: SessionParts): OpenedSession {
+  const witnesses = areWitnesses(places.witnesses, places.devices) ? places.witnesses : [];
+  const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
+  const staging = direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls));
+  const whole = openVbdIo({ plan, fds: places.devices, witnesses, syscalls, page, poison, staging });
+  const { io, filtered } = filter(whole, plan, page);
+  const exported = exportOf(plan, shares);
   const [minimumBytes] = exported.blockSizes;
   return {
     exported,
@@ -75,11 +92,19 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       const queue = direct === null || filtered ? null : (syscalls?.openRequestQueue(SLOTS, SLOT_BYTES) ?? null);
       // Whoever waits for a copy asks its pipe only.
-      const writes = shared !== null && shared.proves && plan.pipe === undefined;
+      const writes = shares && proves && plan.pipe === undefined;
       const ahead = queue === null ? null : makeDirectQueue({ queue, writes, placeOf: (offset, length) => io.placeOf(offset, length) });
       return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
     },
   };
+}
+
+function filter(whole: VbdIo, { rate, delay, faults }: VbdPlan, page: SharedPage): { readonly io: VbdIo; readonly filtered: boolean } {
+  const pace = realPace(page.booked);
+  const slowed = rate === undefined ? whole : limitRate(whole, rate, pace);
+  const troubled = delay !== undefined || faults !== undefined;
+  const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance });
+  return { io, filtered: rate !== undefined || troubled };
 }
 
 /** Direct I/O is best done in large pieces, and filters count pieces as requests. */
@@ -89,7 +114,6 @@ function partsOf(direct: boolean, filtered: boolean): Pick<Session, 'streamFrom'
   return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
 }
 
-/** `proves`: the mapping holds the lock by which others see that the memory of this process is not gone yet. */
 function mapShared(path: string, segments: number, syscalls: Syscalls | null): { readonly page: SharedPage; readonly proves: boolean } | null {
   const fd = openSync(path, 'r+');
   try {

@@ -16,6 +16,7 @@ import {
   SEND_BYTES,
   send,
   serve,
+  startOf,
   written,
 } from './answer-requests.ts';
 import type { Answering } from './answer-requests.ts';
@@ -104,19 +105,22 @@ export function feedRequests(session: Session): RequestFeed {
 }
 
 function makeLoop(session: Session, rest: Uint8Array): Loop {
+  const output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+  const start = startOf({ ...session, output });
   const loop: Loop = {
     ...session,
     coldness: makeColdness(),
     cookie: Buffer.alloc(8),
     input: Buffer.allocUnsafeSlow(INPUT_BYTES),
-    output: Buffer.allocUnsafeSlow(OUTPUT_BYTES),
+    output,
+    start,
     at: 0,
     end: rest.length,
     expected: 0,
     nowMs: 0,
     request: requestPlace(),
     glance: requestPlace(),
-    filled: 0,
+    filled: start,
     absorbed: 0,
   };
   loop.input.set(rest, 0);

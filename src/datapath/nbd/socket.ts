@@ -16,6 +16,8 @@ export type Socket = {
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
+  /** Where a buffer that is read into or written from lies in memory, where that is known. */
+  addressOf?(buffer: Buffer): number;
   /** Of sockets whose write() does not wait: the client has more to take than it should. */
   congested?(): boolean;
 };
@@ -68,6 +70,7 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
         if (result !== -EINTR) throw systemError(-result);
       }
     },
+    addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     write(buffer, at, length) {
       for (let done = 0; done < length;) {

@@ -24,8 +24,7 @@ export function placeDescriptors(syscalls: Syscalls, { log, alive, devices }: Vb
     ...devices.map((fd, index) => [FIRST_DEVICE_FD + index, fd] as const),
   ];
   if (places.some(([place, fd]) => syscalls.moveDescriptor(fd, place) < 0)) return false;
-  for (let unused = FIRST_DEVICE_FD + devices.length; unused < CONTROL_FD; unused += 1) closeSync(unused);
-  return true;
+  return syscalls.closeRange(FIRST_DEVICE_FD + devices.length, CONTROL_FD - 1) === 0;
 }
 
 /** What the start has left in the young generation is collected now: else it would be when the client waits (4 of 10 ms until its greeting). */
@@ -33,9 +32,10 @@ function tidyYoungGeneration(): void {
   for (let round = 0, kept: number[] = []; round < 400; round += 1) kept = Array.from({ length: 1000 }, () => kept.length);
 }
 
-/** Waits until it is told what to serve; the VBD's folder, or null when nobody will tell any more. */
-export function becomeConnection(syscalls: Syscalls): string | null {
+/** Waits until it is told what to serve, after it has rehearsed; the VBD's folder, or null when nobody will tell any more. */
+export function becomeConnection(syscalls: Syscalls, rehearse: (syscalls: Syscalls) => void): string | null {
   syscalls.makeBlocking(CONTROL_FD);
+  rehearse(syscalls);
   tidyYoungGeneration();
   const told = syscalls.receiveDescriptors(CONTROL_FD);
   if (told === null) return null;

@@ -94,6 +94,9 @@ function putChunk(output: Buffer, at: number, input: Buffer, cookieAt: number, t
   return at + STRUCTURED_HEADER_BYTES;
 }
 
+/** What stands before the data of such a chunk. */
+export const DATA_CHUNK_BYTES = STRUCTURED_HEADER_BYTES + 8;
+
 /** Data of a read, or of a part of it; the data itself follows. `last`: it ends the answer. */
 export function putDataChunk(output: Buffer, at: number, input: Buffer, request: Request, last: boolean): number {
   const next = putChunk(output, at, input, request.cookieAt, CHUNK.OFFSET_DATA, 8 + request.length, last ? CHUNK_DONE : 0);
