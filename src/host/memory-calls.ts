@@ -1,7 +1,9 @@
 // System calls about memory: mappings, what the page cache holds, memory that direct I/O takes.
 
+import { closeSync } from 'node:fs';
 import { mapFailed } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
+import { openReadRing } from './read-ring.ts';
 import { openRequestQueue } from './request-queue.ts';
 import type { RequestQueue } from './request-queue.ts';
 
@@ -21,6 +23,8 @@ export type MemoryCalls = {
   mapShared(fd: number, length: number): ArrayBuffer | null;
   /** Reads and writes in flight, for direct I/O; null where the kernel has no Linux AIO, or no place for one more process with it. */
   openRequestQueue(slots: number, slotBytes: number): RequestQueue | null;
+  /** Reads in flight through the page cache; null where the kernel has no io_uring for us. It takes no writes. */
+  openReadQueue(slots: number, slotBytes: number): RequestQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
   /** Where a buffer lies. */
@@ -79,6 +83,16 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
     openRequestQueue(slots, slotBytes) {
       const at = anonymous(PAGE_BYTES + slots * slotBytes);
       return at === null ? null : openRequestQueue(libc, koffi, at, slots, slotBytes);
+    },
+    openReadQueue(count, slotBytes) {
+      const at = anonymous(count * slotBytes);
+      if (at === null) return null;
+      const slots = { memory: new Uint8Array(koffi.view(at, count * slotBytes)), address: Number(koffi.address(at)), count, bytes: slotBytes };
+      const mapRing = (fd: number, offset: number, length: number): ArrayBuffer | null => {
+        const ring = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
+        return ring === null ? null : koffi.view(ring, length);
+      };
+      return openReadRing(libc, koffi, { mapRing, closeRing: closeSync }, slots);
     },
     alignedMemory(length) {
       const at = anonymous(length);

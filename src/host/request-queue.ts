@@ -10,10 +10,10 @@ const OPCODE = { read: 0, write: 1 } as const;
 /** Slots of aligned memory that the kernel fills, or writes from. */
 export type RequestQueue = {
   readonly memory: Uint8Array;
-  /** Begins to read into a slot, or to write what it holds; 0 or -errno. */
+  /** Begins to read into a slot, or to write what it holds, at the latest when it is waited for; 0 or -errno. */
   begin(kind: keyof typeof OPCODE, slot: number, fd: number, offset: number, length: number): number;
-  /** Waits for at least one; calls back with each finished slot and its bytes (or -errno). */
-  wait(finished: (slot: number, result: number) => void): void;
+  /** Waits for at least one; calls back with each finished slot, its bytes (or -errno), and whether it was not there at once. */
+  wait(finished: (slot: number, result: number, late: boolean) => void): void;
 };
 
 /** The first page has the control block of each submission and the events, the rest are the slots. */
@@ -51,7 +51,7 @@ export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: n
       for (let index = 0; index < count; index += 1) {
         const event = EVENTS + 32 * index;
         // Of 64 bits each; no slot has a number, and no slot as many bytes, that 32 could not tell.
-        finished(words.getUint32(event, true), words.getInt32(event + 16, true));
+        finished(words.getUint32(event, true), words.getInt32(event + 16, true), true);
       }
     },
   };

@@ -6,16 +6,24 @@ const SLOW_MS = 0.05;
 const MS_PER_BYTE = 0.4 / (1024 * 1024);
 const REMEMBERED = 64;
 
-export type Coldness = { took(ms: number, length: number): void; cold(): boolean };
+export type Coldness = {
+  /** A read that was waited for. */
+  took(ms: number, length: number): void;
+  /** A read that was begun ahead, and was not there at once. */
+  found(late: boolean): void;
+  cold(): boolean;
+};
 
 export function makeColdness(): Coldness {
   let score = 0;
+  const found = (slow: boolean): void => {
+    // A slow read counts for eight: one miss in eight reads is enough to stay.
+    if (slow) score = Math.min(REMEMBERED, score + 8);
+    else if (score > 0) score -= 1;
+  };
   return {
-    took(ms, length) {
-      // A slow read counts for eight: one miss in eight reads is enough to stay.
-      if (ms > SLOW_MS + length * MS_PER_BYTE) score = Math.min(REMEMBERED, score + 8);
-      else if (score > 0) score -= 1;
-    },
+    took: (ms, length) => found(ms > SLOW_MS + length * MS_PER_BYTE),
+    found,
     // One slow read alone is the scheduler, not the device.
     cold: () => score > 16,
   };

@@ -7,10 +7,11 @@ import { limits } from '../../base/limits.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { CACHED_SLOT_BYTES, makeAheadQueue, SLOT_BYTES, SLOTS } from './ahead-queue.ts';
+import type { AheadQueue } from './ahead-queue.ts';
 import { CONTEXTS } from './block-status.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
-import { makeDirectQueue, SLOT_BYTES, SLOTS } from './direct-queue.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { makePoison } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
@@ -90,11 +91,11 @@ export function sessionOf({ plan, places, syscalls, page, poison, counters, shar
     descriptors: places.end + witnesses.length,
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
-      const queue = direct === null || filtered ? null : (syscalls?.openRequestQueue(SLOTS, SLOT_BYTES) ?? null);
       // Whoever waits for a copy asks its pipe only.
       const writes = shares && proves && plan.pipe === undefined;
-      const ahead = queue === null ? null : makeDirectQueue({ queue, writes, placeOf: (offset, length) => io.placeOf(offset, length) });
-      return { socket, io, ahead, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
+      const ahead = filtered || direct === null ? null : openAhead(io, syscalls, { writes });
+      const later = filtered || direct !== null ? {} : { openAhead: () => openAhead(io, syscalls, 'cached') };
+      return { socket, io, ahead, ...later, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
     },
   };
 }
@@ -105,6 +106,14 @@ function filter(whole: VbdIo, { rate, delay, faults }: VbdPlan, page: SharedPage
   const troubled = delay !== undefined || faults !== undefined;
   const io = !troubled ? slowed : makeTrouble(slowed, { delay: delay ?? {}, faults: faults ?? {}, sleepMs: pace.sleepMs, chance });
   return { io, filtered: rate !== undefined || troubled };
+}
+
+/** `writes`: through the queue, too; else they are waited for. */
+function openAhead(io: VbdIo, syscalls: Syscalls | null, how: 'cached' | { readonly writes: boolean }): AheadQueue | null {
+  const slotBytes = how === 'cached' ? CACHED_SLOT_BYTES : SLOT_BYTES;
+  const queue = how === 'cached' ? syscalls?.openReadQueue(SLOTS, slotBytes) : syscalls?.openRequestQueue(SLOTS, slotBytes);
+  if (queue === undefined || queue === null) return null;
+  return makeAheadQueue({ queue, slotBytes, writes: how !== 'cached' && how.writes, placeOf: (offset, length) => io.placeOf(offset, length) });
 }
 
 /** Direct I/O is best done in large pieces, and filters count pieces as requests. */

@@ -2,6 +2,7 @@
 // device is slow to read, what is waiting behind a request is begun ahead of its turn, and answers leave as they come.
 
 import { limits } from '../../base/limits.ts';
+import type { AheadQueue, Finished } from './ahead-queue.ts';
 import {
   answerDone,
   answerError,
@@ -22,7 +23,6 @@ import {
 import type { Answering } from './answer-requests.ts';
 import { makeColdness } from './coldness.ts';
 import type { LatencyKind } from './counters.ts';
-import type { DirectQueue, Finished } from './direct-queue.ts';
 import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
 import type { SharedPage } from './shared-page.ts';
 import { IDLE } from './socket.ts';
@@ -40,7 +40,8 @@ const LONG_REST_BYTES = 64 * 1024;
 
 export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters' | 'served' | 'structured' | 'contexts'> & {
   readonly page: Pick<SharedPage, 'mark'>;
-  /** null = requests are waited for, one by one. */ readonly ahead: DirectQueue | null;
+  /** null = requests are waited for, one by one. */ readonly ahead: AheadQueue | null;
+  /** Where reads go ahead only while they wait for the device: called when they first do. */ readonly openAhead?: () => AheadQueue | null;
   /** Writes with more bytes than this are written as they come in. */ readonly streamFrom: number;
   /** Such a write is written in parts of so many bytes, or (0) as they come. */ readonly gatherBytes: number;
   /** Called when no request has come for long, and none is begun; it returns when there is no other way to wait. */
@@ -48,8 +49,10 @@ export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters'
 };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
-type Loop = Session &
+type Loop = Omit<Session, 'ahead' | 'openAhead'> &
   Answering & {
+    ahead: AheadQueue | null;
+    openAhead: (() => AheadQueue | null) | null;
     readonly cookie: Buffer;
     input: Buffer;
     at: number;
@@ -109,6 +112,7 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
   const start = startOf({ ...session, output });
   const loop: Loop = {
     ...session,
+    openAhead: session.openAhead ?? null,
     coldness: makeColdness(),
     cookie: Buffer.alloc(8),
     input: Buffer.allocUnsafeSlow(INPUT_BYTES),
@@ -138,7 +142,7 @@ function lap(loop: Loop): number {
 function advance(loop: Loop): 'leave' | 'wait' | number {
   lap(loop);
   for (;;) {
-    if (loop.coldness.cold()) {
+    if (loop.coldness.cold() && !goesAhead(loop)) {
       expectWaiting(loop);
       lap(loop);
     }
@@ -157,7 +161,7 @@ function advance(loop: Loop): 'leave' | 'wait' | number {
 }
 
 /** Takes in what has been asked meanwhile, or else answers what has been done meanwhile. */
-function collect(loop: Loop, ahead: DirectQueue, step: 'leave' | number): void {
+function collect(loop: Loop, ahead: AheadQueue, step: 'leave' | number): void {
   if (step !== 'leave') {
     if (loop.input.length - loop.at < step || loop.input.length - loop.end < LONG_REST_BYTES) compact(loop, step);
     const count = loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
@@ -169,11 +173,12 @@ function collect(loop: Loop, ahead: DirectQueue, step: 'leave' | number): void {
   lap(loop);
 }
 
-function collectFinished(loop: Loop, ahead: DirectQueue): void {
+function collectFinished(loop: Loop, ahead: AheadQueue): void {
   ahead.collect((one) => answerFinished(loop, one));
 }
 
-function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, whole, beganMs }: Finished): void {
+function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, whole, beganMs, late }: Finished): void {
+  loop.coldness.found(late);
   loop.counters.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
   try {
     if (request.type === CMD.WRITE) {
@@ -248,10 +253,31 @@ function stream(loop: Loop, request: Request): 'served' | 'leave' {
   return 'served';
 }
 
+const NONE = (): null => null;
+
+function aheadNow(loop: Loop): AheadQueue | null {
+  // What is under way is not kept waiting by reads that are waited for.
+  if (loop.openAhead === null || (loop.ahead !== null && loop.ahead.inFlight() > 0)) return loop.ahead;
+  if (!loop.coldness.cold()) return null;
+  if (loop.ahead === null) {
+    loop.ahead = loop.openAhead();
+    loop.openAhead = NONE;
+  }
+  return loop.ahead;
+}
+
+/** Whether the next request is for the queue: that begins what stands behind it, too. */
+function goesAhead(loop: Loop): boolean {
+  const ahead = aheadNow(loop);
+  if (ahead === null || loop.end - loop.at < REQUEST_BYTES) return ahead !== null;
+  return parseRequest(loop.input, loop.at, loop.glance) && ahead.takes(loop.glance);
+}
+
 /** What is alone is soonest done by waiting for it. `waiting`: bytes of input without its payload. */
 function beginsAhead(loop: Loop, request: Request, waiting: number): boolean {
-  const { ahead } = loop;
-  if (ahead === null || (request.type !== CMD.READ && request.type !== CMD.WRITE) || refusalOf(request, loop.served) !== 0) return false;
+  const ahead = aheadNow(loop);
+  if (ahead === null) return false;
+  if ((request.type !== CMD.READ && request.type !== CMD.WRITE) || refusalOf(request, loop.served) !== 0) return false;
   if (ahead.inFlight() === 0 && waiting <= REQUEST_BYTES) return false;
   while (ahead.mustWait(request)) collectFinished(loop, ahead);
   lap(loop);
@@ -284,11 +310,12 @@ function compact(loop: Loop, wanted: number): void {
 function expectWaiting(loop: Loop): void {
   if (loop.input.length - loop.end < REQUEST_BYTES) compact(loop, 0);
   if (loop.end - loop.at < INPUT_BYTES / 4) loop.end += loop.socket.readNow(loop.input, loop.end, loop.input.length - loop.end);
+  const ahead = aheadNow(loop);
   let at = Math.max(loop.expected, loop.at);
   while (loop.end - at >= REQUEST_BYTES) {
     const request = loop.glance;
     if (!parseRequest(loop.input, at, request) || request.type === CMD.DISC) break;
-    if (request.type === CMD.READ && refusalOf(request, loop.served) === 0) loop.io.expect(request.offset, request.length);
+    if (request.type === CMD.READ && ahead?.takes(request) !== true && refusalOf(request, loop.served) === 0) loop.io.expect(request.offset, request.length);
     at += REQUEST_BYTES + (request.type === CMD.WRITE ? request.length : 0);
   }
   loop.expected = at;

@@ -4,13 +4,13 @@
 import { eachPiece, makeMap, segmentAt } from '../../core/extent-map.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import type { Place } from './ahead-queue.ts';
 import { blockStatus } from './block-status.ts';
 import type { Extents } from './block-status.ts';
 import { makeDeviceIo } from './device-io.ts';
 import { makeFlush } from './flush-vbd.ts';
 import type { Poison } from './flush-vbd.ts';
 import type { SharedPage } from './shared-page.ts';
-import type { Place } from './direct-queue.ts';
 import type { Staging } from './staging.ts';
 import { makeZeroPieces } from './zero-pieces.ts';
 import type { HowToZero, Piece } from './zero-pieces.ts';

@@ -1,4 +1,5 @@
-// Requests of a VBD with direct I/O, many in flight: the device gets a queue although the process runs one at a time.
+// Requests that the kernel does while the process goes on, many in flight: the device gets a queue although the process runs one at a
+// time. Reads and writes of a VBD with direct I/O, by Linux AIO; through the page cache reads only, by io_uring.
 
 import type { RequestQueue } from '../../host/request-queue.ts';
 import { copyCookie } from './wire/bytes.ts';
@@ -8,6 +9,8 @@ import type { Request, RequestPlace } from './wire/transmission.ts';
 
 export const SLOTS = 32;
 export const SLOT_BYTES = 256 * 1024;
+/** Through the page cache: longer reads are begun by the kernel's own reading ahead. */
+export const CACHED_SLOT_BYTES = 64 * 1024;
 /** Long requests go to some of the slots only: the memory of the others is never all used, and 2 MiB are enough for the drives that were measured. */
 const LONG_SLOTS = 8;
 const LONG_BYTES = 16 * 1024;
@@ -28,10 +31,13 @@ export type Finished = {
   readonly whole: boolean;
   /** By performance.now(). */
   readonly beganMs: number;
+  /** It was not there at once. */
+  readonly late: boolean;
 };
 
-export type DirectQueue = {
+export type AheadQueue = {
   inFlight(): number;
+  takes(request: Request): boolean;
   /** Something in flight has to end before the request can begin. */
   mustWait(request: Request): boolean;
   /** false: not for this queue. `nowMs` by performance.now(). */
@@ -40,8 +46,9 @@ export type DirectQueue = {
   collect(finished: (one: Finished) => void): void;
 };
 
-export type DirectQueueOptions = {
+export type AheadQueueOptions = {
   readonly queue: RequestQueue;
+  readonly slotBytes: number;
   /** false: writes are not for this queue, as nothing would prove that they have ended. */
   readonly writes: boolean;
   readonly placeOf: (offset: number, length: number) => Place;
@@ -49,25 +56,27 @@ export type DirectQueueOptions = {
 
 type Slot = Omit<{ -readonly [Field in keyof Finished]: Finished[Field] }, 'request'> & { readonly request: RequestPlace };
 
-export function makeDirectQueue({ queue, writes, placeOf }: DirectQueueOptions): DirectQueue {
+export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueueOptions): AheadQueue {
   const memory = Buffer.from(queue.memory.buffer, queue.memory.byteOffset, queue.memory.byteLength);
   const cookies = Buffer.alloc(8 * SLOTS);
   const slots = Array.from({ length: SLOTS }, (_, index): Slot => ({
     request: requestPlace(),
     cookies,
     data: memory,
-    dataAt: index * SLOT_BYTES,
+    dataAt: index * slotBytes,
     segment: 0,
     whole: false,
     beganMs: 0,
+    late: false,
   }));
   // The slot that was used last is taken first: its memory is there already.
   const free = Array.from({ length: SLOTS }, (_, index) => SLOTS - 1 - index);
   const freeFor = (length: number): number => (length <= LONG_BYTES ? free.length - 1 : free.findLastIndex((slot) => slot < LONG_SLOTS));
   const isForUs = ({ type, flags, length }: Request): boolean =>
-    (type === CMD.READ || (type === CMD.WRITE && writes)) && length <= SLOT_BYTES && (flags & CMD_FLAG.FUA) === 0;
+    (type === CMD.READ || (type === CMD.WRITE && writes)) && length <= slotBytes && (flags & CMD_FLAG.FUA) === 0;
   return {
     inFlight: () => SLOTS - free.length,
+    takes: isForUs,
     mustWait: (request) => isForUs(request) && freeFor(request.length) < 0,
     begin(request, input, payloadAt, nowMs) {
       const index = freeFor(request.length);
@@ -89,9 +98,10 @@ export function makeDirectQueue({ queue, writes, placeOf }: DirectQueueOptions):
       return true;
     },
     collect(finished) {
-      queue.wait((number, result) => {
+      queue.wait((number, result, late) => {
         const slot = slots[number];
         if (slot === undefined) return;
+        slot.late = late;
         slot.whole = result === slot.request.length;
         finished(slot);
         // Only now another request may have it.

@@ -1,0 +1,127 @@
+// When reads go ahead of their turn: while they wait for the device, and no longer. The clock is the test's own.
+
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { makeAheadQueue } from './ahead-queue.ts';
+import { countersForNobody } from './counters.ts';
+import { requestBytes } from './fixture-client.ts';
+import { serveRequests } from './serve-requests.ts';
+import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
+import type { VbdIo } from './vbd-io.ts';
+import { CMD } from './wire/constants.ts';
+
+const BLOCK = 4096;
+const BLOCKS = 256;
+const ANSWER = 16 + BLOCK;
+
+/** A disk whose block n is full of n, and the device below it: slow or not. */
+function openDisk() {
+  const waitedFor: number[] = [];
+  const begun: number[] = [];
+  let slow = true;
+  let nowMs = 0;
+  const io: VbdIo = {
+    read(offset, buffer, at, length) {
+      nowMs += slow ? 1 : 0.001;
+      waitedFor.push(offset / BLOCK);
+      buffer.fill(offset / BLOCK, at, at + length);
+    },
+    write: () => {},
+    zero: () => true,
+    flush: () => {},
+    expect: () => {},
+    placeOf: (offset) => ({ fd: 0, offset, segment: 0 }),
+    status: () => [],
+  };
+  const memory = new Uint8Array(32 * BLOCK);
+  const inFlight: number[] = [];
+  const queue = {
+    memory,
+    begin(_kind: 'read' | 'write', slot: number, _fd: number, offset: number) {
+      begun.push(offset / BLOCK);
+      memory.fill(offset / BLOCK, slot * BLOCK, (slot + 1) * BLOCK);
+      inFlight.push(slot);
+      return 0;
+    },
+    /** The last is ready first. */
+    wait: (finished: (slot: number, result: number, late: boolean) => void) => finished(inFlight.pop() ?? assert.fail('nothing is in flight'), BLOCK, slow),
+  };
+  const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: BLOCK, writes: false, placeOf: io.placeOf }));
+  mock.method(performance, 'now', () => nowMs);
+  return { io, openAhead, waitedFor, begun, now: { setSlow: (is: boolean) => void (slow = is) } };
+}
+
+type Batch = { readonly slow: boolean; readonly blocks: readonly number[] };
+
+/** What each batch of requests, told at once, is answered: the block of each cookie. */
+function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batches: readonly Batch[]): ReadonlyMap<number, number> {
+  const answers: Buffer[] = [];
+  const left = [...batches];
+  let cookie = 0;
+  const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
+  const socket = {
+    read(buffer: Buffer, at: number) {
+      const batch = left.shift();
+      if (batch === undefined) return 0;
+      now.setSlow(batch.slow);
+      return Buffer.concat(batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * BLOCK, length: BLOCK, cookie: cookie++ }))).copy(
+        buffer,
+        at,
+      );
+    },
+    readNow: () => 0,
+    write: (buffer: Buffer, at: number, length: number) => void answers.push(Buffer.from(buffer.subarray(at, at + length))),
+  };
+  const served = { sizeBytes: BLOCKS * BLOCK, readOnly: true, minimumBytes: 1, contexts: false };
+  const limits = { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
+  serveRequests(
+    { socket, io, ahead: null, openAhead, ...limits, page, counters: countersForNobody(), served, structured: false, contexts: [] },
+    new Uint8Array(0),
+  );
+  const all = Buffer.concat(answers);
+  const told = new Map<number, number>();
+  for (let at = 0; at < all.length; at += ANSWER) {
+    const data = all.subarray(at + 16, at + ANSWER);
+    assert.ok(data.equals(Buffer.alloc(BLOCK, data[0])));
+    told.set(Number(all.readBigUInt64BE(at + 8)), data[0] ?? -1);
+  }
+  return told;
+}
+
+const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, index) => from + index);
+
+test('reads are begun ahead while the device is slow, each is answered with its own block, and none when it is not', () => {
+  const disk = openDisk();
+  try {
+    const batches = [
+      { slow: true, blocks: range(0, 40) },
+      { slow: false, blocks: range(40, 100) },
+      { slow: false, blocks: range(140, 20) },
+    ];
+    const told = serveBatches(disk, batches);
+    assert.deepEqual(
+      [...told].toSorted(([a], [b]) => a - b),
+      range(0, 160).map((block) => [block, block]),
+    );
+    // Three slow reads were waited for; those behind them were begun, and answered the last one first.
+    assert.deepEqual(disk.waitedFor.slice(0, 3), [0, 1, 2]);
+    assert.deepEqual(disk.begun.slice(0, 37), range(3, 37));
+    assert.equal([...told.keys()][3], 34, 'of 32 in flight the last one was ready first');
+    assert.equal(disk.openAhead.mock.callCount(), 1);
+    // By the last batch all came at once.
+    assert.deepEqual(disk.waitedFor.slice(-20), range(140, 20));
+  } finally {
+    mock.restoreAll();
+  }
+});
+
+test('reads that are never slow open no queue', () => {
+  const disk = openDisk();
+  try {
+    serveBatches(disk, [{ slow: false, blocks: range(0, 100) }]);
+    assert.equal(disk.openAhead.mock.callCount(), 0);
+    assert.equal(disk.begun.length, 0);
+  } finally {
+    mock.restoreAll();
+  }
+});
