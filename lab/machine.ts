@@ -80,7 +80,9 @@ function machineArguments({ kind, image, jobDisk, resultsDisk, folder, line, res
 }
 
 function kernelArguments(kind: MachineKind, image: LabImage): readonly string[] {
-  const words = 'quiet mitigations=off net.ifnames=0 panic=-1';
+  // `norandmaps`: programs lie at the same addresses at each start, so what the emulation has translated once is good for the next: in
+  // domain 0 `true` takes 18 ms instead of 32, `xl list` 69 instead of 177, `xvd list` 570 instead of 710; elsewhere a third to two thirds.
+  const words = 'quiet mitigations=off net.ifnames=0 panic=-1 norandmaps';
   if (kind === 'plain') return ['-kernel', image.kernel, '-initrd', image.ramdisk, '-append', `console=ttyS0 ${words}`];
   // On what looks like an AMD processor Xen switches the vector registers lazily, which the emulation gets wrong: programs in domain 0
   // crash as soon as a guest runs beside them.
