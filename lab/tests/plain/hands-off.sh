@@ -76,17 +76,17 @@ look() {
 look
 
 step 'also when they are attached with that on them, and after the daemon has started again'
-for target in /dev/xvda /dev/xvdb /dev/xvdc /dev/xvdd; do xvd detach "$target" 0; done
-xvd attach vd:table /dev/xvda 0 w
-xvd attach vd:lvm /dev/xvdb 0 w
-xvd attach vd:raid /dev/xvdc 0 w
-xvd attach vd:filesystem /dev/xvdd 0 r
+for target in xvda xvdb xvdc xvdd; do detach $target 0; done
+attach vd:table xvda 0 w
+attach vd:lvm xvdb 0 w
+attach vd:raid xvdc 0 w
+attach vd:filesystem xvdd 0 r
 look
 daemon_down
 daemon_up
 look
 mount -o ro /dev/xvdd /mnt
 umount /mnt
-for target in /dev/xvda /dev/xvdb /dev/xvdc /dev/xvdd; do expect 0 xvd detach "$target" 0; done
+for target in xvda xvdb xvdc xvdd; do detach $target 0; done
 expect 0 xvd check
 rm /etc/lvm/lvmlocal.conf

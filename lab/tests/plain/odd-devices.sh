@@ -13,17 +13,17 @@ pattern "$node"
 xvd format "$node" --extent-size 8M --force
 xvd create 16M --name big
 xvd show vd:big --json | grep -q '"blockBytes": *4096' || fail 'the block size'
-expect 0 xvd attach vd:big /dev/xvda 0 w
+attach vd:big xvda 0 w
 [ "$(blockdev --getss /dev/xvda)" = 4096 ] || fail 'sectors of the VBD'
 [ "$(xvd vbds --json | grep -c '"driver": *"dm"')" = 1 ] || fail 'not by device-mapper'
 zeros /dev/xvda 16777216
 mkfs.ext4 -q /dev/xvda
 mount /dev/xvda /mnt && echo hello >/mnt/hello && umount /mnt
-expect 0 xvd detach /dev/xvda 0
-expect 0 xvd attach vd:big /dev/xvda 0 w --driver nbd
+detach xvda 0
+attach vd:big xvda 0 w nbd
 [ "$(blockdev --getss /dev/xvda)" = 4096 ] || fail 'sectors of the VBD by NBD'
 mount /dev/xvda /mnt && grep -q hello /mnt/hello && umount /mnt
-expect 0 xvd detach /dev/xvda 0
+detach xvda 0
 xvd delete big
 xvd unformat "$node"
 daemon_down
@@ -36,16 +36,16 @@ scsi sector_size=512 physblk_exp=3 lowest_aligned=7 lbpu=1 lbprz=0 unmap_granula
 pattern "$node"
 xvd format "$node" --extent-size 8M --force
 xvd create 24M --name wiped
-expect 0 xvd attach vd:wiped /dev/xvda 0 w
+attach vd:wiped xvda 0 w
 zeros /dev/xvda 25165824
 ! blkdiscard -f /dev/xvda 2>/dev/null || fail 'a VBD that discards'
 yes mine | dd of=/dev/xvda bs=1M count=24 iflag=fullblock oflag=direct status=none
-expect 0 xvd detach /dev/xvda 0
+detach xvda 0
 xvd delete wiped
 xvd create 80M --name next
-expect 0 xvd attach vd:next /dev/xvda 0 r
+attach vd:next xvda 0 r
 zeros /dev/xvda 83886080
-expect 0 xvd detach /dev/xvda 0
+detach xvda 0
 expect 0 xvd check
 daemon_down
 no_scsi

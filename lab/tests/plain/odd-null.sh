@@ -10,13 +10,13 @@ udevadm settle
 expect 4 xvd format /dev/nullb0 --no-label --extent-size 8M
 expect 0 xvd format /dev/nullb0 --extent-size 8M
 xvd create 64M --name null
-expect 0 xvd attach vd:null /dev/xvda 0 w
+attach vd:null xvda 0 w
 mkfs.ext4 -q /dev/xvda
 mount /dev/xvda /mnt && echo hello >/mnt/hello && umount /mnt
-expect 0 xvd detach /dev/xvda 0
-expect 0 xvd attach vd:null /dev/xvda 0 r
+detach xvda 0
+attach vd:null xvda 0 r
 mount -o ro,noload /dev/xvda /mnt && grep -q hello /mnt/hello && umount /mnt
-expect 0 xvd detach /dev/xvda 0
+detach xvda 0
 expect 0 xvd check
 daemon_down
 until_true 20 rmmod null_blk

@@ -28,10 +28,10 @@ xvd format "$node" --extent-size 8M --force
 xvd format "$twin" --extent-size 8M --force
 xvd create 160M --name both
 [ "$(xvd extents vd:both --json | grep -o '"device": *"[^"]*"' | sort -u | wc -l)" = 2 ] || fail 'not on both'
-expect 0 xvd attach vd:both /dev/xvda 0 w
+attach vd:both xvda 0 w
 yes "mine and no other's" | dd of=/dev/xvda bs=1M count=160 iflag=fullblock oflag=direct status=none
 yes "mine and no other's" | head -c 167772160 | cmp - /dev/xvda
-expect 0 xvd detach /dev/xvda 0
+detach xvda 0
 expect 0 xvd check
 xvd delete both
 daemon_down
@@ -53,8 +53,8 @@ names_both xvd create 8M
 echo -1 >$hosts/add_host
 until_true 20 test ! -e "$twin"
 udevadm settle
-expect 0 xvd attach vd:mine /dev/xvda 0 w
-expect 0 xvd detach /dev/xvda 0
+attach vd:mine xvda 0 w
+detach xvda 0
 expect 0 xvd check
 daemon_down
 no_scsi

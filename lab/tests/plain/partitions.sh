@@ -19,7 +19,7 @@ neighbours() {
       hash.update(block);
     }
     console.log(hash.digest("hex"));
-  ' "$drive" $((640 * 1024 * 1024)) "$@"
+  ' "$drive" $((320 * 1024 * 1024)) "$@"
 }
 
 walk() {
@@ -32,7 +32,7 @@ walk() {
   xvd format "$second" --extent-size 16M --force
   expect 4 xvd format "$drive" --force
   # More than either partition has: extents of both.
-  xvd create 224M --name "$scheme"
+  xvd create 128M --name "$scheme"
   xvd extents "vd:$scheme" --json >"$LAB_RESULTS/$scheme.json"
   expect 0 xvd attach "vd:$scheme" /dev/xvda 0 w
   node -e '
@@ -50,7 +50,7 @@ walk() {
     }
     fsyncSync(vbd);
   ' "$LAB_RESULTS/$scheme.json" "$first" "$second"
-  dd if=/dev/urandom of=/dev/xvda bs=1M seek=100 count=20 oflag=direct status=none
+  dd if=/dev/urandom of=/dev/xvda bs=1M seek=40 count=20 oflag=direct status=none
   expect 0 xvd detach /dev/xvda 0
   node -e '
     const { readFileSync, openSync, readSync } = require("fs");
@@ -77,7 +77,7 @@ step 'GPT'
 fresh
 daemon_up
 drive=$(disk_of data0)
-printf 'label: gpt\nsize=32MiB\nsize=160MiB\nsize=32MiB\nsize=160MiB\n' | sfdisk -q "$drive"
+printf 'label: gpt\nsize=32MiB\nsize=96MiB\nsize=32MiB\nsize=96MiB\n' | sfdisk -q "$drive"
 udevadm settle
 yes gpt | dd of="${drive}1" bs=1M count=32 iflag=fullblock oflag=direct status=none
 yes gpt | dd of="${drive}3" bs=1M count=32 iflag=fullblock oflag=direct status=none
@@ -86,7 +86,7 @@ walk gpt "$drive" "${drive}2" "${drive}4"
 step 'MBR, one of them logical'
 pool_of
 drive=$(disk_of data1)
-printf "label: dos\n${drive}1 : size=32MiB, type=83\n${drive}2 : size=160MiB, type=83\n${drive}3 : size=300MiB, type=5\n${drive}5 : size=160MiB, type=83\n" | sfdisk -q "$drive"
+printf "label: dos\n${drive}1 : size=32MiB, type=83\n${drive}2 : size=96MiB, type=83\n${drive}3 : size=128MiB, type=5\n${drive}5 : size=96MiB, type=83\n" | sfdisk -q "$drive"
 udevadm settle
 yes mbr | dd of="${drive}1" bs=1M count=32 iflag=fullblock oflag=direct status=none
 walk mbr "$drive" "${drive}2" "${drive}5"

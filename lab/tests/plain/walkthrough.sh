@@ -47,7 +47,7 @@ step 'the lease ends while attached'
 xvd attach vd:web /dev/xvda 0 w
 xvd refresh web --expires 2s
 until_true 60 test ! -e /dev/xvda
-until_true 20 sh -c "[ \"\$(xvd vbds --json)\" = '[]' ]"
+until_true 20 has_vbds 0
 xvd list --expired | grep -q web || fail 'not listed as expired'
 xvd restore web
 expect 0 xvd check

@@ -6,7 +6,6 @@ fresh
 install -m 755 /job/docs/block-xvd /etc/xen/scripts/block-xvd
 console=/var/log/xen/guest-hooked.log
 seen() { [ "$(grep -c "$1" "$console")" -ge "$2" ]; }
-count() { xvd vbds "$@" --json | node -p 'JSON.parse(require("fs").readFileSync(0, "utf8")).length'; }
 
 step 'a pool, two disks, a guest of xl'
 xvd format "$(disk_of data0)" --extent-size 16M
@@ -25,47 +24,47 @@ configuration other >/run/other.cfg
 xl create /run/hooked.cfg
 until_true 120 seen 'guest: ready' 1
 xvd vbds hooked
-[ "$(count hooked)" = 1 ] || fail 'its disk is not known as attached'
+has_vbds 1 hooked || fail 'its disk is not known as attached'
 
 step 'what the hook gave counts for everybody'
 expect 4 xvd attach vd:root /dev/xvde 0 r
 ! xl create /run/other.cfg 2>"$LAB_RESULTS/refused" || fail 'a second guest has got the disk'
 xl list
 cat "$LAB_RESULTS/refused"
-[ "$(count)" = 1 ] || fail 'the refused guest has left something'
+has_vbds 1 || fail 'the refused guest has left something'
 
 step 'another disk by the hook'
 xl block-attach hooked 'vdev=xvdb,access=rw,script=block-xvd,target=vd:data'
 until_true 30 seen 'guest: add /dev/xvdb' 1
-[ "$(count hooked)" = 2 ] || fail 'not known'
+has_vbds 2 hooked || fail 'not known'
 xl block-detach hooked xvdb
 until_true 30 seen 'guest: remove /dev/xvdb' 1
-until_true 30 sh -c '[ "$(xvd vbds hooked --json | node -p "JSON.parse(require(\"fs\").readFileSync(0)).length")" = 1 ]'
+until_true 30 has_vbds 1 hooked
 
 step 'reboot'
 before=$(xl domid hooked)
 xl reboot hooked
 until_true 120 seen 'guest: ready' 2
 [ "$(xl domid hooked)" != "$before" ] || fail 'it has not rebooted'
-[ "$(count hooked)" = 1 ] || fail 'lost by the reboot'
+has_vbds 1 hooked || fail 'lost by the reboot'
 
 step 'save: it comes back, so nobody else may have its disk'
 xl save hooked /var/tmp/saved
 expect 4 xvd attach vd:root /dev/xvde 0 r
-[ "$(count hooked)" = 1 ] || fail 'lost by the save'
+has_vbds 1 hooked || fail 'lost by the save'
 xvd domain list
 expect 0 xvd check
 
 step 'restore'
 xl restore /var/tmp/saved
-[ "$(count hooked)" = 1 ] || fail 'lost by the restore'
+has_vbds 1 hooked || fail 'lost by the restore'
 echo 'remount=$(mount -o remount,rw / && echo "after-restore" >/after && sync && echo written); echo "root is $remount"' \
   >"$(xenstore-read "/local/domain/$(xl domid hooked)/console/tty")"
 until_true 60 seen '^root is written' 1
 
 step 'its end'
 xl destroy hooked
-until_true 60 sh -c '[ "$(xvd vbds --json)" = "[]" ]'
+until_true 60 has_vbds 0
 expect 0 xvd check
 xvd attach vd:root /dev/xvde 0 r
 mount -o ro,noload /dev/xvde /mnt

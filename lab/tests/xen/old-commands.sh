@@ -45,5 +45,5 @@ vd_delete.py 2
 
 step 'the end'
 xl shutdown -w old01
-until_true 60 sh -c '[ "$(xvd vbds --json)" = "[]" ]'
+until_true 60 has_vbds 0
 expect 0 xvd check

@@ -10,7 +10,6 @@ console=/var/log/xen/guest-web01.log
 seen() { [ "$(grep -c "$1" "$console")" -ge "$2" ]; }
 # A line typed at the guest's console.
 type_in() { echo "$1" >"$(xenstore-read "/local/domain/$(xl domid web01)/console/tty")"; }
-vbds_of() { xvd vbds "$1" --json | node -p 'JSON.parse(require("fs").readFileSync(0, "utf8")).length'; }
 
 step 'pool on a partition, two disks'
 printf 'label: gpt\nsize=64MiB\nsize=1GiB\n' | sfdisk -q "$drive"
@@ -38,7 +37,7 @@ until_true 120 seen 'guest: ready' 1
 grep -q 'is mounted from /dev/xvda' "$console" || fail 'its root is elsewhere'
 xvd domain list | grep -q 'web01.*xen' || fail 'not listed'
 expect 6 xvd domain start /run/web01.json
-[ "$(vbds_of web01)" = 1 ] || fail 'a refused start has changed its VBDs'
+has_vbds 1 web01 || fail 'a refused start has changed its VBDs'
 
 step 'a second disk, while it runs'
 xvd attach vd:data /dev/xvdb web01 w
@@ -79,7 +78,7 @@ step 'the daemon is killed and comes back: the guest has noticed nothing'
 kill -9 "$daemon_pid"
 wait "$daemon_pid" || true
 daemon_up
-[ "$(vbds_of web01)" = 2 ] || fail 'its VBDs are not known'
+has_vbds 2 web01 || fail 'its VBDs are not known'
 expect 0 xvd check
 
 step 'unplug, and again by force'
@@ -90,7 +89,7 @@ until_true 30 seen 'guest: add /dev/xvdb' 2
 type_in 'mount -t ext4 /dev/xvdb /mnt && echo moun"ted-again"'
 until_true 30 seen '^mounted-again' 1
 xvd detach /dev/xvdb web01 --force
-[ "$(vbds_of web01)" = 1 ] || fail 'force has not ended it'
+has_vbds 1 web01 || fail 'force has not ended it'
 expect 0 xvd check
 
 step 'a lease ends with the guest running'
@@ -98,7 +97,7 @@ xvd create 32M --name short --expires 1h
 xvd attach vd:short /dev/xvdg web01 w
 until_true 30 seen 'guest: add /dev/xvdg' 1
 xvd refresh short --expires 2s
-until_true 60 sh -c '[ "$(xvd vbds web01 --json | node -p "JSON.parse(require(\"fs\").readFileSync(0)).length")" = 1 ]'
+until_true 60 has_vbds 1 web01
 until_true 30 seen 'guest: remove /dev/xvdg' 1
 xvd list --expired | grep -q short || fail 'not listed as expired'
 
@@ -107,12 +106,12 @@ before=$(xl domid web01)
 xl reboot web01
 until_true 120 seen 'guest: ready' 2
 [ "$(xl domid web01)" != "$before" ] || fail 'it has not rebooted'
-[ "$(vbds_of web01)" = 1 ] || fail 'its VBDs have ended'
+has_vbds 1 web01 || fail 'its VBDs have ended'
 xvd vbds web01
 
 step 'power off: its VBDs end with it'
 xvd domain stop web01
-until_true 60 sh -c '[ "$(xvd vbds --json)" = "[]" ]'
+until_true 60 has_vbds 0
 [ -z "$(dmsetup ls --target linear | grep xvd-)" ] || fail 'a device is left'
 xvd attach vd:root /dev/xvde 0 r
 mount -o ro /dev/xvde /mnt
