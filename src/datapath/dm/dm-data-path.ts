@@ -8,9 +8,12 @@ import { XvdError } from '../../base/error.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
+import { openSemaphores } from '../../host/semaphore-calls.ts';
+import type { Semaphores } from '../../host/semaphore-calls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath } from '../datapath.ts';
-import { openDmsetup } from './dmsetup.ts';
+import { createByKernel } from './create-by-kernel.ts';
+import { openDmsetup, udevRuns } from './dmsetup.ts';
 import type { Dmsetup, NewDevice } from './dmsetup.ts';
 import { generationOf, isNameOf, nameOf, uuidOf } from './names.ts';
 import { openBlockDevices } from './open-block-devices.ts';
@@ -30,7 +33,7 @@ export type DmOptions = {
   readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
 };
 
-type Context = DmOptions & { readonly dmsetup: Dmsetup };
+type Context = DmOptions & { readonly dmsetup: Dmsetup; readonly semaphores: Semaphores | null };
 
 const mapperFolder = '/dev/mapper';
 const sysBlock = '/sys/block';
@@ -48,7 +51,7 @@ export function dmLacks(programs: Programs): string | null {
 }
 
 export function openDmDataPath(options: DmOptions): DataPath {
-  const context: Context = { ...options, dmsetup: openDmsetup(options.programs) };
+  const context: Context = { ...options, dmsetup: openDmsetup(options.programs), semaphores: openSemaphores() };
   const find = async (generation: Generation): Promise<OwnDevice | null> => shown(await ownOf(context), generation);
   return {
     driver: 'dm',
@@ -124,11 +127,19 @@ async function makeOrTakeOver(context: Context, plan: VbdPlan, there: OwnDevice 
 /** Looking first whether a killed creation left the name taken would cost every attach a process. */
 async function create(context: Context, generation: Generation, device: NewDevice): Promise<void> {
   try {
-    await context.dmsetup.create(device);
+    await make(context, device);
   } catch (error) {
     if (!(await removeHalfMade(context, generation))) throw error;
-    await context.dmsetup.create(device);
+    await make(context, device);
   }
+}
+
+/** By dmsetup where this host lacks what is needed to ask the kernel itself, or has no udev: it then makes the node. */
+async function make({ syscalls, semaphores, dmsetup }: Context, device: NewDevice): Promise<void> {
+  if (syscalls === null || semaphores === null || !udevRuns()) return dmsetup.create(device);
+  await createByKernel({ syscalls, semaphores }, device);
+  // A host whose udev lacks device-mapper's rules.
+  if (!existsSync(join(mapperFolder, device.name))) await dmsetup.makeNode(device.name);
 }
 
 async function expectOwn(context: Context, generation: Generation): Promise<OwnDevice> {

@@ -52,7 +52,7 @@ function parseList(text: string): readonly { readonly name: string; readonly uui
 }
 
 /** Somebody listens on udev's socket; its file alone outlives it. Without udev, dmsetup makes the nodes, and waits for nobody. */
-function udevRuns(): boolean {
+export function udevRuns(): boolean {
   try {
     return / \/run\/udev\/control$/m.test(readFileSync('/proc/net/unix', 'utf8'));
   } catch {
