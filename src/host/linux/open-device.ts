@@ -58,7 +58,7 @@ async function check(roots: SysRoots, device: PlanDevice, handle: FileHandle): P
   const sizeBytes = node === null ? facts.size : node.sizeSectors * SECTOR_BYTES;
   if (sizeBytes !== device.sizeBytes)
     throw new XvdError('DEVICE_IDENTITY_MISMATCH', `${device.path} has ${sizeBytes} bytes, the catalog knows it with ${device.sizeBytes}`);
-  const found = await identityOf(device, handle, node === null ? identityOfFile(`/proc/self/fd/${handle.fd}`, facts.ino) : identityOfBlock(node));
+  const found = await identityOf(device, handle, () => (node === null ? identityOfFile(`/proc/self/fd/${handle.fd}`, facts.ino) : identityOfBlock(node)));
   // Known by path and size only: no more can be asked of it than that.
   const same = device.identity.kind === 'path' ? device.identity.path === device.path : sameIdentity(found, device.identity);
   if (!same)
@@ -67,12 +67,12 @@ async function check(roots: SysRoots, device: PlanDevice, handle: FileHandle): P
   return { number, blockBytes: node?.logicalBlockBytes ?? SECTOR_BYTES };
 }
 
-async function identityOf(device: PlanDevice, handle: FileHandle, own: DeviceIdentity): Promise<DeviceIdentity> {
-  if (device.identity.kind !== 'label') return own;
+async function identityOf(device: PlanDevice, handle: FileHandle, own: () => DeviceIdentity): Promise<DeviceIdentity> {
+  if (device.identity.kind !== 'label') return own();
   const header = alignedBuffer(LABEL_HEADER_BYTES);
   await handle.read(header, 0, LABEL_HEADER_BYTES, 0);
   const label = decodeLabel(header);
-  return label === null ? own : { kind: 'label', deviceUuid: label.deviceUuid };
+  return label === null ? own() : { kind: 'label', deviceUuid: label.deviceUuid };
 }
 
 /** Two devices with one identity are an error that names both: which of them the catalog means can't be told. */

@@ -11,7 +11,7 @@ import { scanSettled } from './processes.ts';
 import type { OpenNode, ScanOptions } from './processes.ts';
 import { blockNumberOf, readLayers } from './read-layers.ts';
 import type { Layers, LayerSource } from './read-layers.ts';
-import { allBlockNumbers, isEmpty } from './sys-block.ts';
+import { allBlockNumbers, isEmpty, isPartition } from './sys-block.ts';
 
 export type UsersOptions = ScanOptions &
   LayerSource & {
@@ -61,7 +61,7 @@ async function hiddenHolders(
 
 /** A drive is held by whoever holds one of its partitions: the partitions tell which. */
 function withPartitions({ nodes, roots }: UsersOptions, layers: Layers): readonly string[] {
-  const partitions = allBlockNumbers(roots).filter((number) => nodes.has(layers.node(number)?.partition?.drive ?? ''));
+  const partitions = allBlockNumbers(roots).filter((number) => isPartition(roots, number) && nodes.has(layers.node(number)?.partition?.drive ?? ''));
   return [...new Set([...partitions, ...nodes])];
 }
 

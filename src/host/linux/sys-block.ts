@@ -1,7 +1,7 @@
 // What the kernel tells of block devices in /sys and udev's database. Names decide nothing (F8): a device is its number,
 // and /sys says what it is part of and what it stands on. The roots are parameters, so that trees of other machines can be tested.
 
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 export type SysRoots = {
@@ -47,60 +47,76 @@ const names = (path: string): string[] => {
   }
 };
 
-/** null when the kernel has no such block device. */
+/** null when the kernel has no such block device. Most questions are about what stands on what: the rest is read when it is asked for, once. */
 export function readBlockNode(roots: SysRoots, number: string): BlockNode | null {
-  const link = join(roots.sys, 'dev/block', number);
-  if (!existsSync(link)) return null;
-  const folder = realpathSync(link);
+  const folder = folderOf(roots, number);
+  if (folder === null) return null;
   const name = basename(folder);
-  const isPartition = existsSync(join(folder, 'partition'));
-  const drive = isPartition ? dirname(folder) : folder;
-  const number_ = (path: string): string => text(join(path, 'dev')) ?? '';
+  const ofDrive = existsSync(`${folder}/partition`);
+  const drive = ofDrive ? dirname(folder) : folder;
+  const number_ = (path: string): string => text(`${path}/dev`) ?? '';
   const numbersIn = (kind: string): string[] =>
-    names(join(folder, kind))
-      .map((other) => number_(join(folder, kind, other)))
+    names(`${folder}/${kind}`)
+      .map((other) => number_(`${folder}/${kind}/${other}`))
       .filter((found) => found !== '');
-  // Most questions are about what stands on what; the rest is read when it is asked for.
-  let read: ReadonlyMap<string, string> | null = null;
-  const udev = (): ReadonlyMap<string, string> => (read ??= readUdev(roots, number));
-  const blockBytes = (kind: string): number => Number(text(join(drive, 'queue', `${kind}_block_size`)) ?? 512);
+  const udev = once(() => readUdev(roots, number));
+  const blockBytes = (kind: string): number => Number(text(`${drive}/queue/${kind}_block_size`) ?? 512);
+  const readOnly = once(() => text(`${folder}/ro`) === '1');
+  // The kernel lets nothing be made of parts below a partition.
+  const slaves = once(() => (ofDrive ? [] : numbersIn('slaves')));
+  const holders = once(() => numbersIn('holders'));
   return {
     number,
     name,
     path: join(roots.dev, name.replaceAll('!', '/')),
-    sizeSectors: Number(text(join(folder, 'size')) ?? 0),
+    sizeSectors: Number(text(`${folder}/size`) ?? 0),
     get logicalBlockBytes() {
       return blockBytes('logical');
     },
     get physicalBlockBytes() {
       return blockBytes('physical');
     },
-    readOnly: text(join(folder, 'ro')) === '1',
-    partition: !isPartition
+    get readOnly() {
+      return readOnly();
+    },
+    partition: !ofDrive
       ? null
       : {
           drive: number_(drive),
-          startSector: Number(text(join(folder, 'start')) ?? 0),
+          startSector: Number(text(`${folder}/start`) ?? 0),
           get partUuid() {
             return partUuid(folder, udev());
           },
         },
-    slaves: numbersIn('slaves'),
-    holders: numbersIn('holders'),
-    dm: existsSync(join(folder, 'dm')) ? { name: text(join(folder, 'dm/name')) ?? name, uuid: text(join(folder, 'dm/uuid')) ?? '' } : null,
+    get slaves() {
+      return slaves();
+    },
+    get holders() {
+      return holders();
+    },
+    dm: existsSync(`${folder}/dm`) ? { name: text(`${folder}/dm/name`) ?? name, uuid: text(`${folder}/dm/uuid`) ?? '' } : null,
     get wwn() {
-      return firstOf(text(join(drive, 'wwid')), text(join(drive, 'device/wwid')), udev().get('ID_WWN_WITH_EXTENSION'), udev().get('ID_WWN'));
+      return firstOf(text(`${drive}/wwid`), text(`${drive}/device/wwid`), udev().get('ID_WWN_WITH_EXTENSION'), udev().get('ID_WWN'));
     },
     get serial() {
-      return firstOf(
-        text(join(drive, 'serial')),
-        text(join(drive, 'device/cid')),
-        text(join(drive, 'device/serial')),
-        udev().get('ID_SERIAL'),
-        udev().get('MD_UUID'),
-      );
+      return firstOf(text(`${drive}/serial`), text(`${drive}/device/cid`), text(`${drive}/device/serial`), udev().get('ID_SERIAL'), udev().get('MD_UUID'));
     },
   };
+}
+
+/** Where /sys/dev/block leads: the folder of the device itself, a partition's in its drive's. */
+function folderOf(roots: SysRoots, number: string): string | null {
+  const links = join(roots.sys, 'dev/block');
+  try {
+    return join(links, readlinkSync(join(links, number)));
+  } catch {
+    return null;
+  }
+}
+
+function once<T>(read: () => T): () => T {
+  let known: { readonly value: T } | null = null;
+  return () => (known ??= { value: read() }).value;
 }
 
 /** Numbers of all block devices: drives, partitions and what stands on them. */
@@ -108,6 +124,9 @@ export const allBlockNumbers = (roots: SysRoots): readonly string[] => names(joi
 
 /** Has no sectors, so nobody uses any: most loop and NBD devices of a host. One look, where all facts take a dozen. */
 export const isEmpty = (roots: SysRoots, number: string): boolean => text(join(roots.sys, 'dev/block', number, 'size')) === '0';
+
+/** One look, too. */
+export const isPartition = (roots: SysRoots, number: string): boolean => existsSync(join(roots.sys, 'dev/block', number, 'partition'));
 
 function firstOf(...values: readonly (string | null | undefined)[]): string | null {
   return values.find((value) => value !== null && value !== undefined && value !== '') ?? null;
