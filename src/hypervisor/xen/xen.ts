@@ -114,10 +114,13 @@ class Xen implements Hypervisor {
   }
 
   async foreignUsers(): Promise<readonly SectorUser[]> {
+    const foreign: Backend[] = [];
+    for (const backend of await this.#backends()) if ((await this.#generationOf(backend)) === null) foreign.push(backend);
+    // Mostly there is none, and every attach asks: xl is started only for their names.
+    if (foreign.length === 0) return [];
     const names = new Map((await this.domains()).map(({ id, name }) => [id, name]));
     const users: SectorUser[] = [];
-    for (const backend of await this.#backends()) {
-      if ((await this.#generationOf(backend)) !== null) continue;
+    for (const backend of foreign) {
       const path = backend.node ?? backend.params.replace(/^(?:aio|phy|file):/, '');
       const footprint = path.startsWith('/') ? await this.#options.footprintOf(path) : null;
       if (footprint === null) continue; // what it stands on is shown by whoever serves it
