@@ -1,5 +1,5 @@
 # Each target sets up what it needs by itself (scripts/setup.sh) and is quick when nothing is to do.
-.PHONY: demo test build lint fmt man drawing bench lab lab-plain lab-short lab-campaign sim crash-campaign setup clean help
+.PHONY: demo test build lint fmt man drawing bench lab lab-plain lab-campaign sim crash-campaign setup clean help
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 NODE = $$(sh scripts/node-path.sh)
@@ -12,9 +12,8 @@ help:
 	@echo 'make fmt    formats the sources'
 	@echo 'make bench  benchmarks beside their rivals'
 	@echo 'make sim    100,000 random steps of the whole product, with kills and faults'
-	@echo 'make lab    tests in an emulated machine: real device-mapper, kernel NBD, Xen'
+	@echo 'make lab    tests in emulated machines: real device-mapper, kernel NBD, Xen; 11 minutes'
 	@echo 'make lab-plain   those without Xen, figures and resets'
-	@echo 'make lab-short   the same, and two tests with Xen: what CI runs'
 	@echo 'make crash-campaign   1,000 times kill -9 at random moments (XVD_KILL_RUNS, XVD_KILL_SEED)'
 	@echo 'make fuzz   10 minutes of mutated NBD handshakes and requests (XVD_FUZZ_SECONDS, XVD_FUZZ_SEED)'
 	@echo 'make revoke-campaign   1,000 revokes under full write load (XVD_REVOKE_RUNS)'
@@ -69,7 +68,7 @@ revoke-campaign: setup
 	@$(NODE) scripts/build.ts
 	@XVD_REVOKE_RUNS=$${XVD_REVOKE_RUNS:-1000} $(NODE) --test --test-timeout=14400000 test/faults/revoke-under-load.test.ts
 
-lab lab-plain lab-short lab-campaign: setup
+lab lab-plain lab-campaign: setup
 	@$(NODE) scripts/build.ts
 	@lab/run $@
 
