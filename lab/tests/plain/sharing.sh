@@ -90,6 +90,8 @@ meets . phy:/dev/mapper/lab-lv
 attach phy:/dev/mapper/lab-lv xvda viewer r nbd
 meets r phy:/dev/mapper/lab-lv
 detach xvda viewer
+# Which looks at a device that was closed.
+udevadm settle
 dmsetup remove lab-lv
 
 step 'a program that has it open'
