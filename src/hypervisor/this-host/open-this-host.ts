@@ -79,9 +79,10 @@ async function plugIn(context: Context, plug: Plug): Promise<Plugged> {
   requireRoot();
   const { records, bootId } = context;
   const { generation, target, mode, endpoint, blockBytes = 512 } = plug;
-  await forgetOtherBoots(context);
-  await refuseTaken(context, plug);
-  const before = await records.read(generation);
+  // One look at the records: each is several waits for a thread, at every attach.
+  const known = await recordsOfThisBoot(context);
+  await refuseTaken(known, plug);
+  const before = known.find((each) => each.generation === generation);
   let record: PlugRecord = before ?? { generation, bootId, target, mode, blockBytes, endpoint, linkTo: null };
   await records.write(record);
   try {
@@ -104,12 +105,11 @@ function requireRoot(): void {
     });
 }
 
-async function refuseTaken({ records }: Context, { generation, target }: Plug): Promise<void> {
-  const all = await records.list();
-  if (all.some((other) => other.target === target && other.generation !== generation))
+async function refuseTaken(known: readonly PlugRecord[], { generation, target }: Plug): Promise<void> {
+  if (known.some((other) => other.target === target && other.generation !== generation))
     throw new XvdError('TARGET_TAKEN', `${target} of domain 0 is another VBD`);
   const there = await lookAt(target);
-  const mine = all.find((record) => record.generation === generation)?.linkTo ?? null;
+  const mine = known.find((record) => record.generation === generation)?.linkTo ?? null;
   if (there !== null && there !== mine) throw taken(target);
 }
 
@@ -198,11 +198,12 @@ async function undoDevice(context: Context, { generation, endpoint }: PlugRecord
 
 /** All of which anything is left, whole or half: what is half is completed by plug() or removed by unplug(). */
 async function plugged(context: Context): Promise<readonly Generation[]> {
-  await forgetOtherBoots(context);
-  return (await context.records.list()).map((record) => record.generation);
+  return (await recordsOfThisBoot(context)).map((record) => record.generation);
 }
 
 /** Links, loop devices and processes end with the boot; a folder that is not on a tmpfs stays. */
-async function forgetOtherBoots({ records, bootId }: Context): Promise<void> {
-  for (const record of await records.list()) if (record.bootId !== bootId) await records.remove(record.generation);
+async function recordsOfThisBoot({ records, bootId }: Context): Promise<readonly PlugRecord[]> {
+  const all = await records.list();
+  for (const record of all) if (record.bootId !== bootId) await records.remove(record.generation);
+  return all.filter((record) => record.bootId === bootId);
 }
