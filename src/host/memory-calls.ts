@@ -27,6 +27,8 @@ export type MemoryCalls = {
   openReadQueue(slots: number, slotBytes: number): RequestQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
+  /** Gives back what the C library keeps of memory that was used and is not any more. */
+  trimHeap(): void;
   /** Where a buffer lies. */
   addressOf(bytes: Uint8Array): bigint;
   /** Pages of a file or node in the page cache, by mincore(2): for kernels without cachestat. -errno when it can't be mapped. */
@@ -49,6 +51,7 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
   const msync = libc.func('int msync(void *at, size_t length, int flags)');
   const munmap = libc.func('int munmap(void *at, size_t length)');
   const mincore = libc.func('int mincore(void *at, size_t length, _Out_ uint8_t *pages)');
+  const mallocTrim = libc.func('int malloc_trim(size_t keep)');
   const msyncLater = background(msync);
   const map = (fd: number, length: number, protection: number, flags: number, offset: number): unknown => {
     const at = (mmap as (...args: unknown[]) => unknown)(null, length, protection, flags, fd, offset);
@@ -98,6 +101,7 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
       const at = anonymous(length);
       return at === null ? null : new Uint8Array(koffi.view(at, length));
     },
+    trimHeap: () => void mallocTrim(0),
     addressOf: (bytes) => koffi.address(bytes),
     residentPages(fd, offset, length) {
       let pages = 0;

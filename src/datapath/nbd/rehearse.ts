@@ -17,11 +17,11 @@ import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constan
 
 const DEVICE = '/dev/zero';
 const RUN_BYTES = bytes(1024 * 1024);
-const BLOCK_BYTES = 4096;
-/** As often as it takes until V8 has made machine code of what each request goes through. */
-const ROUNDS = 100;
-/** Of a round, both ways: a pair of sockets holds it all, as there is nobody to take it meanwhile. */
-const REQUESTS = 12;
+const BLOCK_BYTES = 512;
+/** Each with a handshake of its own; as many as it takes until V8 has made machine code of what each request goes through. */
+const ROUNDS = 4;
+/** Of a round, of one block each: a pair of sockets holds them and their answers, as there is nobody to take them meanwhile. */
+const REQUESTS = 240;
 
 /** Whatever goes wrong here is no failure: a real client will be told. */
 export function rehearse(syscalls: Syscalls): void {
@@ -49,7 +49,7 @@ function serveOnce(syscalls: Syscalls, [client, server]: readonly [number, numbe
   const socket = socketOf(server, server, syscalls);
   const agreed = negotiate(socket, opened.exported, deadlineOn([server], syscalls));
   if (agreed !== null) serveRequests(opened.session(socket, agreed.negotiated), agreed.rest);
-  const answers = Buffer.allocUnsafeSlow(REQUESTS * 2 * BLOCK_BYTES);
+  const answers = Buffer.allocUnsafeSlow(64 * 1024);
   while (syscalls.receiveNow(client, addressOf(answers), answers.length) === answers.length);
 }
 

@@ -37,6 +37,7 @@ export function becomeConnection(syscalls: Syscalls, rehearse: (syscalls: Syscal
   syscalls.makeBlocking(CONTROL_FD);
   rehearse(syscalls);
   tidyYoungGeneration();
+  syscalls.trimHeap();
   const told = syscalls.receiveDescriptors(CONTROL_FD);
   if (told === null) return null;
   const [socket, log, alive, ...devices] = told.descriptors;

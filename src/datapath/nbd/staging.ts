@@ -2,7 +2,7 @@
 
 import type { DeviceIo } from './device-io.ts';
 
-const STAGING_BYTES = 1024 * 1024;
+const STAGING_BYTES = 512 * 1024;
 
 export type Staging = {
   read(fd: number, buffer: Buffer, at: number, length: number, position: number): void;
