@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { until } from '../../../test/until.ts';
 import { deviceNumber } from '../../core/device-number.ts';
-import { scanSettled, sharedMappings } from './processes.ts';
+import { isKernelThread, scanSettled, sharedMappings } from './processes.ts';
 
 const line = (mode: string, rest: string): string => `7f1c2a000000-7f1c2a001000 ${mode} 00001000 ${rest}\n`;
 
@@ -68,3 +70,35 @@ for (const [name, counts] of [
     assert.equal(seen, counts ? 1 : 0);
   });
 }
+
+test('a kernel thread is known by its flags, whatever a process calls itself', () => {
+  assert.equal(isKernelThread('2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 3 0 0 18446744073709551615'), true);
+  assert.equal(isKernelThread('31 (kworker/0:1H-kblockd) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 0 -20 1 0 60 0 0'), true);
+  assert.equal(isKernelThread('700 (dd) D 1 700 700 0 -1 4194308 82 0 0 0 0 3 0 0 20 0 1 0 900 0 0'), false);
+  assert.equal(isKernelThread('701 (x) S 0 0 0 0 -1 2129984) R 1 701 701 0 -1 4194304 82 0 0'), false);
+  assert.equal(isKernelThread(readFileSync('/proc/self/stat', 'utf8')), false);
+  assert.equal(isKernelThread(''), false);
+});
+
+test('a process whose first thread has ended still has what its others have open', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-scan-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const device = join(folder, 'device');
+  writeFileSync(device, '');
+  const exit = process.arch === 'x64' ? 60 : 93;
+  const script = `
+    const call = require(${JSON.stringify(createRequire(import.meta.url).resolve('koffi'))}).load('libc.so.6').func('long syscall(long number, long status)');
+    const fs = require('fs');
+    fs.openSync(${JSON.stringify(device)}, 'r+');
+    fs.writeSync(1, 'open');
+    call(${exit}, 0);`;
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  await until('its first thread has ended', () => /^State:\tZ/m.test(readFileSync(`/proc/${child.pid}/status`, 'utf8')));
+  const { dev, ino } = statSync(device);
+  const { opens } = await scanSettled({ runFolder: join(folder, 'run'), ownPid: process.pid, files: new Set([`${deviceNumber(dev)}:${ino}`]) });
+  // Each of its threads tells of the same.
+  const seen = opens.filter(({ pid }) => pid === child.pid);
+  assert.deepEqual([...new Set(seen.map(({ kind, writable }) => `${kind} ${writable}`))], ['file true']);
+});

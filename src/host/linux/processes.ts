@@ -40,7 +40,7 @@ const isUdev = ({ command }: OpenNode): boolean => /^(\(udev-worker\)|systemd-ud
 /** A command of xvd looks at labels, and what it leaves behind writes them. By name (the build's is another than the source's): who only pretends to be one is waited for, and counts. */
 function isOwnCommand({ pid, command }: OpenNode): boolean {
   if (!command.startsWith('node')) return false;
-  const words = (quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8')) ?? '').split('\0');
+  const words = (text(`/proc/${pid}/cmdline`) ?? '').split('\0');
   return words.some((word) => /\/((daemon-)?label-writer|xvd)\.(cjs|ts)$/.test(word)) && !words.includes('serve');
 }
 
@@ -66,32 +66,55 @@ function slowPlaces(mounts: readonly Mount[], files: ReadonlySet<string>): (path
   return (path) => slow.some(({ mountPoint }) => path === mountPoint || path.startsWith(`${mountPoint}/`));
 }
 
-function opensOf(pid: string, { runFolder, files }: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
-  if (hasNoMemory(pid)) return [];
+function opensOf(pid: string, options: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
+  const process = `/proc/${pid}`;
+  if (hasNoMemory(process) && isKernelThread(text(`${process}/stat`) ?? '')) return [];
+  const own = opensIn(process, Number(pid), options, mayHang);
+  // Asked afterwards, as it can have ended meanwhile.
+  if (own === null || !hasNoMemory(process)) return own ?? [];
+  const threads = (quietly(() => readdirSync(`${process}/task`)) ?? []).map((thread) => opensIn(`${process}/task/${thread}`, Number(pid), options, mayHang));
+  return threads.includes(null) ? [] : [...own, ...threads.flatMap((opens) => opens ?? [])];
+}
+
+/** null: the process is ours. */
+function opensIn(process: string, pid: number, { runFolder, files }: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] | null {
   const found: OpenNode[] = [];
-  for (const fd of quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
-    const place = `/proc/${pid}/fd/${fd}`;
+  for (const fd of quietly(() => readdirSync(`${process}/fd`)) ?? []) {
+    const place = `${process}/fd/${fd}`;
     const target = quietly(() => readlinkSync(place));
     if (target === null || !target.startsWith('/') || mayHang(target)) continue;
     const facts = quietly(() => statSync(place));
     if (facts === null) continue;
-    if (facts.isFIFO() && target.startsWith(`${runFolder}/`)) return [];
+    if (facts.isFIFO() && target.startsWith(`${runFolder}/`)) return null;
     const device = deviceNumber(facts.dev);
     const matters = facts.isBlockDevice() || (facts.isFile() && files.has(`${device}:${facts.ino}`));
-    const flags = matters ? openFlags(pid, fd) : null;
+    const flags = matters ? openFlags(process, fd) : null;
     if (flags === null) continue;
-    const head = { pid: Number(pid), command: commandOf(pid), writable: (flags & 3) !== 0 };
+    const head = { pid, command: commandOf(pid), writable: (flags & 3) !== 0 };
     found.push(
       facts.isBlockDevice()
         ? { ...head, kind: 'block', number: deviceNumber(facts.rdev) }
         : { ...head, kind: 'file', device, inode: facts.ino, sizeBytes: facts.size, path: target },
     );
   }
-  return [...found, ...mapsOf(pid, files, mayHang)];
+  return [...found, ...mapsOf(process, pid, files, mayHang)];
 }
 
-/** A kernel thread, as most of a host's processes are, or one that has ended: it has no descriptors either. One look, where theirs take nine calls. */
-const hasNoMemory = (pid: string): boolean => quietly(() => readFileSync(`/proc/${pid}/statm`, 'utf8'))?.startsWith('0 ') === true;
+/** A kernel thread, as most of a host's processes are; but also a process that is dying, which lets go of its memory before its
+ *  descriptors and waits there for what it writes, and one whose first thread has ended: the others have the memory and the descriptors. */
+const hasNoMemory = (process: string): boolean => text(`${process}/statm`)?.startsWith('0 ') === true;
+
+/** PF_KTHREAD of linux/sched.h */
+const KERNEL_THREAD = 0x0020_0000;
+
+/** Of the text of `/proc/PID/stat`: its flags are the seventh word behind the name, which may hold anything. It has no descriptors: one look, where theirs take nine calls. */
+export function isKernelThread(stat: string): boolean {
+  const flags = stat
+    .slice(stat.lastIndexOf(')') + 1)
+    .trim()
+    .split(' ')[6];
+  return (Number(flags ?? 0) & KERNEL_THREAD) !== 0;
+}
 
 /** Lines of shared mappings of what has a path. One search for what few lines have, and then a look back, over the text as it is:
  *  a process can have tens of thousands of mappings, and line by line takes six times as long. */
@@ -109,33 +132,35 @@ export const sharedMappings = (maps: string): readonly SharedMapping[] =>
   }));
 
 /** A file can be closed and still be written through a shared mapping. */
-function mapsOf(pid: string, files: ReadonlySet<string>, mayHang: (path: string) => boolean): readonly OpenNode[] {
+function mapsOf(process: string, pid: number, files: ReadonlySet<string>, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const found: OpenNode[] = [];
-  for (const { writable, device, inode, path } of sharedMappings(quietly(() => readFileSync(`/proc/${pid}/maps`, 'utf8')) ?? '')) {
+  for (const { writable, device, inode, path } of sharedMappings(text(`${process}/maps`) ?? '')) {
     if (mayHang(path)) continue;
     const number = path.startsWith('/dev/') ? blockNumberOf(path) : null;
     const isFile = files.has(`${device}:${inode}`);
     if (number === null && !isFile) continue;
-    const head = { pid: Number(pid), command: commandOf(pid), writable };
+    const head = { pid, command: commandOf(pid), writable };
     if (number !== null) found.push({ ...head, kind: 'block', number });
     if (isFile) found.push({ ...head, kind: 'file', device, inode: Number(inode), sizeBytes: sizeOf(path), path });
   }
   return found;
 }
 
-const commandOf = (pid: string): string => quietly(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? '?';
+const commandOf = (pid: number): string => text(`/proc/${pid}/comm`)?.trim() ?? '?';
 /** Of a file that matters; one that was unlinked counts as endless. */
 const sizeOf = (path: string): number => quietly(() => statSync(path).size) ?? Number.MAX_SAFE_INTEGER - 4095;
 
 const O_PATH = 0o10000000;
 
 /** null: closed in between, or opened as a name only. What can't be read counts as a writer. */
-function openFlags(pid: string, fd: string): number | null {
-  const info = quietly(() => readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'));
+function openFlags(process: string, fd: string): number | null {
+  const info = text(`${process}/fdinfo/${fd}`);
   if (info === null) return null;
   const flags = Number.parseInt(/^flags:\s+([0-7]+)/m.exec(info)?.[1] ?? '2', 8);
   return (flags & O_PATH) !== 0 ? null : flags;
 }
+
+const text = (path: string): string | null => quietly(() => readFileSync(path, 'utf8'));
 
 function quietly<T>(body: () => T): T | null {
   try {
