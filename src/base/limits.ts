@@ -60,6 +60,8 @@ export const limits = {
   /** sun_path of Linux has 108 bytes with its end. */
   socketPathBytes: 107,
   programMs: 30_000,
+  /** Keys tried for a semaphore: of the 65,535 a host uses as many as it is making devices. */
+  udevCookies: 64,
   /** An image is copied in parts of this size: starting a program for each costs a hundredth of it, and what is lost when it is cut off is little. */
   copyPartBytes: 256 * MIB,
   /** A part may have to wait for a slow disk, not for ever: 70 KiB a second. */

@@ -10,6 +10,8 @@ import { bindLocks } from './lock-calls.ts';
 import type { LockCalls } from './lock-calls.ts';
 import { bindMemory } from './memory-calls.ts';
 import type { MemoryCalls } from './memory-calls.ts';
+import { bindSemaphores } from './semaphore-calls.ts';
+import type { SemaphoreCalls } from './semaphore-calls.ts';
 
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
@@ -43,7 +45,8 @@ export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: num
 
 export type Syscalls = MemoryCalls &
   DescriptorCalls &
-  LockCalls & {
+  LockCalls &
+  SemaphoreCalls & {
     /** 0 or -errno. Mode: FALLOC_FL_*. */
     fallocate(fd: number, mode: number, offset: number, length: number): number;
     /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
@@ -115,6 +118,7 @@ export function openSyscalls(): Syscalls | null {
     ...memory,
     ...bindDescriptors(koffi, libc, answer),
     ...bindLocks(libc, answer),
+    ...bindSemaphores(libc, answer),
     inBackground: { ...files.inBackground, syncRange: memory.syncRangeInBackground },
   };
 }
@@ -138,7 +142,10 @@ function inBackground(koffi: Koffi): Background {
       });
 }
 
-type FileCalls = Omit<Syscalls, keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | keyof LockCalls | 'inBackground'>;
+type FileCalls = Omit<
+  Syscalls,
+  keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | keyof LockCalls | keyof SemaphoreCalls | 'inBackground'
+>;
 
 function bindFiles(libc: Libc, answer: Answer, background: Background): FileCalls & { readonly inBackground: Omit<BackgroundCalls, 'syncRange'> } {
   const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');

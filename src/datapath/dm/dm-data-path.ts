@@ -8,11 +8,9 @@ import { XvdError } from '../../base/error.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Programs } from '../../host/programs.ts';
-import { openSemaphores } from '../../host/semaphore-calls.ts';
-import type { Semaphores } from '../../host/semaphore-calls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath } from '../datapath.ts';
-import { createByKernel } from './create-by-kernel.ts';
+import { createByKernel, isKeptByOthers } from './create-by-kernel.ts';
 import { openDmsetup, udevRuns } from './dmsetup.ts';
 import type { Dmsetup, NewDevice } from './dmsetup.ts';
 import { generationOf, isNameOf, nameOf, uuidOf } from './names.ts';
@@ -33,7 +31,7 @@ export type DmOptions = {
   readonly log: (event: string, details: Readonly<Record<string, unknown>>) => void;
 };
 
-type Context = DmOptions & { readonly dmsetup: Dmsetup; readonly semaphores: Semaphores | null };
+type Context = DmOptions & { readonly dmsetup: Dmsetup };
 
 const mapperFolder = '/dev/mapper';
 const sysBlock = '/sys/block';
@@ -51,7 +49,7 @@ export function dmLacks(programs: Programs): string | null {
 }
 
 export function openDmDataPath(options: DmOptions): DataPath {
-  const context: Context = { ...options, dmsetup: openDmsetup(options.programs), semaphores: openSemaphores() };
+  const context: Context = { ...options, dmsetup: openDmsetup(options.programs) };
   const find = async (generation: Generation): Promise<OwnDevice | null> => shown(await ownOf(context), generation);
   return {
     driver: 'dm',
@@ -135,16 +133,16 @@ async function create(context: Context, generation: Generation, device: NewDevic
 }
 
 /** By dmsetup where this host lacks what is needed to ask the kernel itself, or has no udev: it then makes the node. */
-async function make({ syscalls, semaphores, dmsetup }: Context, device: NewDevice): Promise<void> {
-  if (syscalls === null || semaphores === null || !udevRuns()) return dmsetup.create(device);
-  await createByKernel({ syscalls, semaphores }, device);
+async function make({ syscalls, dmsetup }: Context, device: NewDevice): Promise<void> {
+  if (syscalls === null || !udevRuns()) return dmsetup.create(device);
+  await createByKernel(syscalls, device);
   // A host whose udev lacks device-mapper's rules.
   if (!existsSync(join(mapperFolder, device.name))) await dmsetup.makeNode(device.name);
 }
 
 async function expectOwn(context: Context, generation: Generation): Promise<OwnDevice> {
   const device = shown(await ownOf(context), generation);
-  if (device === null) throw new XvdError('PROGRAM_FAILED', 'dmsetup made no device', { fix: 'See the kernel log.' });
+  if (device === null) throw new XvdError('PROGRAM_FAILED', 'the kernel shows no device', { fix: 'See the kernel log.' });
   return device;
 }
 
@@ -172,7 +170,7 @@ function refuseDiscard({ log }: Context, { folder, generation }: OwnDevice): voi
 
 /** The kernel says only “busy”: who it is, is looked up. */
 async function explained({ holdersOf }: Context, plan: VbdPlan, error: unknown): Promise<unknown> {
-  if (!(error instanceof XvdError) || error.code !== 'PROGRAM_FAILED' || !/busy/i.test(error.message)) return error;
+  if (!(error instanceof XvdError) || error.code !== 'PROGRAM_FAILED' || !isKeptByOthers(error)) return error;
   const holders = await Promise.all(plan.devices.map(async ({ path }) => `${path}${heldBy(await holdersOf(path).catch(() => []))}`));
   return new XvdError('DEVICE_IN_USE', `the kernel keeps a device for somebody else: ${holders.join('; ')}`, {
     cause: error,
