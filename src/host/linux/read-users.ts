@@ -31,26 +31,29 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
     footprints.set(number, known);
     return known;
   };
+  // Before all stacks are looked at: one that is made in between is found by that look, or counts as hidden. The other way round
+  // it would be there too late for the one and too early for the other.
+  const heldOpenly = new Set(withPartitions(options, layers).filter((number) => (layers.node(number)?.holders.length ?? 0) > 0));
   const users = [
     ...(await mountUsers(options, layers, namespaces.flat(), ofNode)),
     ...(await swapUsers(options, layers, ofNode)),
     ...(await stackUsers(options, layers)),
     ...(await processUsers(layers, opens, ofNode)),
   ];
-  return [...users, ...(await hiddenHolders(options, layers, users, ofNode))];
+  return [...users, ...(await hiddenHolders(options, layers, { users, heldOpenly }, ofNode))];
 }
 
 /** What else the kernel holds refuses to be opened exclusively, and counts as a writer. Read-only, or udev would wake. */
 async function hiddenHolders(
   options: UsersOptions,
   layers: Layers,
-  users: readonly SectorUser[],
+  { users, heldOpenly }: { readonly users: readonly SectorUser[]; readonly heldOpenly: ReadonlySet<string> },
   ofNode: (number: string) => Promise<Footprint>,
 ): Promise<SectorUser[]> {
   const hidden: SectorUser[] = [];
   for (const number of withPartitions(options, layers)) {
     const node = layers.node(number);
-    if (node === null || node.holders.length > 0) continue;
+    if (node === null || heldOpenly.has(number)) continue;
     const footprint = await ofNode(number);
     const [itself] = footprint.own; // not what it stands on: others may hold that
     const isKnown = users.some((user) => user.footprint.own.some((theirs) => itself !== undefined && rangesOverlap(itself, theirs)));
