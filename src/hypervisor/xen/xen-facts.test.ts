@@ -7,7 +7,7 @@ import { diskSpecification, guestConfig } from './guest-config.ts';
 import { parseList } from './guests.ts';
 import type { ListedDomain } from './guests.ts';
 import { failureOf } from './sentences.ts';
-import { backendsOf, parseStore } from './xenstore.ts';
+import { backendsOf, hasNoFolder, parseStore } from './xenstore.ts';
 
 // As the lab's Xen 4.17 printed them.
 const LIST = `Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID                            Reason-Code\tSecurity Label
@@ -128,4 +128,11 @@ test('a guest has ended when it stays away; one that reboots gets another number
     ['web01'],
   );
   assert.equal(look.undecided, false);
+});
+
+test('no folder in xenstore is nothing there; no xenstored is no answer', () => {
+  assert.equal(hasNoFolder('xenstore-ls: xs_directory (/local/domain/0/backend): No such file or directory\n'), true);
+  assert.equal(hasNoFolder('xenstore-ls: xs_open: No such file or directory\n'), false);
+  assert.equal(hasNoFolder('xenstore-ls: xs_directory (/local/domain/0/backend): Permission denied\n'), false);
+  assert.equal(hasNoFolder(''), false);
 });

@@ -17,7 +17,7 @@ import { letsGo, read, removeDevice, saidBy } from './let-go.ts';
 import { savedGuests } from './saved-guests.ts';
 import type { SavedGuests } from './saved-guests.ts';
 import { failureOf } from './sentences.ts';
-import { backendsOf, parseStore } from './xenstore.ts';
+import { backendsOf, hasNoFolder, parseStore } from './xenstore.ts';
 import type { Backend } from './xenstore.ts';
 
 export type XenOptions = {
@@ -232,7 +232,9 @@ class Xen implements Hypervisor {
 
   async #backends(): Promise<readonly Backend[]> {
     if (!(await this.available()).available) return [];
-    const { stdout } = await this.#options.programs.run('xenstore-ls', ['-f', '/local/domain/0/backend'], { okStatus: [0, 1] });
+    const { status, stdout, stderr } = await this.#options.programs.run('xenstore-ls', ['-f', '/local/domain/0/backend'], { okStatus: [0, 1] });
+    if (status !== 0 && !hasNoFolder(stderr))
+      throw new XvdError('HYPERVISOR_FAILED', `xenstore can't be read: ${stderr.trim()}`, { fix: 'See whether xenstored runs.' });
     return backendsOf(parseStore(stdout));
   }
 

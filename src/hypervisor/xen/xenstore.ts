@@ -30,6 +30,9 @@ export function parseStore(text: string): Store {
   return store;
 }
 
+/** Of what `xenstore-ls` said when it ended with 1: the folder is not there. A xenstored that can't be reached ends it so, too, and tells of nothing. */
+export const hasNoFolder = (stderr: string): boolean => /xs_directory \(.*\): No such file or directory/.test(stderr);
+
 const named: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '\\': '\\', '"': '"' };
 const unescape = (value: string): string =>
   value.replaceAll(/\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))/g, (_, hex: string | undefined, octal: string | undefined, other: string | undefined) =>
