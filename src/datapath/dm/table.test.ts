@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { bytes, SECTOR_BYTES } from '../../base/units.ts';
 import type { Segment } from '../../core/types.ts';
-import { generationOf, isNameOf, nameOf, uuidOf } from './names.ts';
+import { generationOf, generationOfNode, isNameOf, nameOf, uuidOf } from './names.ts';
 import { tableOf } from './table.ts';
 
 const segment = (deviceIndex: number, startSector: number, sectors: number): Segment => ({
@@ -45,5 +45,12 @@ test('a device is named after its VBD, and belongs to one catalog', () => {
   const name = nameOf({ exportName: 'web01/xvda@17' }, one);
   assert.equal(name, 'xvd-web01-xvda@17.1a2b3c4d');
   assert.ok(isNameOf(name, 17, one) && !isNameOf(name, 7, one) && !isNameOf(name, 17, '2a2b3c4d'));
-  assert.ok(nameOf({ exportName: `${'d'.repeat(64)}/xvdzz255@${Number.MAX_SAFE_INTEGER}` }, one).length < 128, 'as long as device-mapper takes');
+  const last = Number.MAX_SAFE_INTEGER;
+  const ofGuest = (domain: string): string => nameOf({ exportName: `${domain}/xvdzz255@${last}` }, one);
+  assert.equal(ofGuest('d'.repeat(64)), `xvd-${'d'.repeat(64)}-xvdzz255@${last}.1a2b3c4d`);
+  for (const long of ['d'.repeat(400), 'ü@'.repeat(200)]) {
+    assert.equal(Buffer.byteLength(ofGuest(long)), 127, 'as long as device-mapper takes');
+    assert.ok(isNameOf(ofGuest(long), last, one) && !isNameOf(ofGuest(long), last - 1, one));
+    assert.equal(generationOfNode(`/dev/mapper/${ofGuest(long)}`, one), last);
+  }
 });
