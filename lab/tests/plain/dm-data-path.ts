@@ -195,6 +195,24 @@ test('what a killed creation left is found by its UUID, was never reachable, and
   await guest.end();
 });
 
+test('one whose table was loaded and never live is removed or made, too', async () => {
+  await using under = await world();
+  const plan = contractPlan(under.devices);
+  const leave = (): void => {
+    run('dmsetup', 'create', 'xvd-web01-xvda@7.1a2b3c4d', '--uuid', `XVD-${catalogId}-7`, '--notable');
+    run('dmsetup', 'load', 'xvd-web01-xvda@7.1a2b3c4d', '--table', `0 ${plan.sizeBytes / 512} linear ${under.devices[0]?.path ?? ''} 0`);
+  };
+  leave();
+  assert.deepEqual(await under.dataPath.list(), [7]);
+  assert.equal(await under.dataPath.isGone(7), false);
+  await under.dataPath.close(7);
+  assert.deepEqual(await under.dataPath.list(), []);
+  leave();
+  const guest = await under.connect(await under.dataPath.open(plan), 7);
+  assert.equal((await guest.read(0, 512))[0], 0xee);
+  await guest.end();
+});
+
 test('one that was left suspended is resumed when it is taken over, and ends when it is closed', async () => {
   await using under = await world();
   const plan = contractPlan(under.devices);

@@ -110,7 +110,8 @@ async function makeOrTakeOver(context: Context, plan: VbdPlan, there: OwnDevice 
   const catalogId = await context.catalogId();
   using devices = await openBlockDevices(plan, context.verify);
   const table = tableOf(plan, devices.numbers);
-  if (there !== null) return takeOver(context, there, table);
+  if (there !== null && hasTable(there)) return takeOver(context, there, table);
+  if (there !== null) await context.dmsetup.remove(there.name);
   const device = { name: nameOf(plan, catalogId), uuid: uuidOf(catalogId, plan.generation), readOnly: plan.mode === 'r', table };
   try {
     await create(context, plan.generation, device);
@@ -121,6 +122,9 @@ async function makeOrTakeOver(context: Context, plan: VbdPlan, there: OwnDevice 
   }
   return { kind: 'block', path: join(mapperFolder, device.name) };
 }
+
+/** Without: a creation was killed when its table was loaded and not live yet. Nobody can have used it. */
+const hasTable = ({ sizeSectors }: OwnDevice): boolean => sizeSectors > 0;
 
 /** Looking first whether a killed creation left the name taken would cost every attach a process. */
 async function create(context: Context, generation: Generation, device: NewDevice): Promise<void> {
