@@ -6,7 +6,7 @@ import { request } from 'node:http';
 const [device = ''] = process.argv.slice(2);
 const socketPath = `${process.env['XVD_RUN']}/api.sock`;
 const rounds = Number(process.env['FIGURE_ROUNDS'] ?? 20);
-/** Of all that is compared, and not counted: V8 runs code fast that has run before, here after some 20 attaches (430 ms the first, then 200, then 160). */
+/** Attaches (and what they are compared with) that are not counted: V8 runs code fast that has run before, here after some 20 attaches (430 ms the first, then 200, then 160). Creates have no such rounds. */
 const warmUps = 20;
 
 function call(method: string, path: string, body?: unknown): Promise<{ id?: number; devicePath?: string }> {

@@ -39,7 +39,6 @@ udevadm settle
 [ "$(property /dev/mapper/plain-raid ID_FS_TYPE)" = linux_raid_member ] || fail 'the control shows no RAID'
 [ "$(property /dev/mapper/plain-table ID_PART_TABLE_TYPE)" = gpt ] || fail 'the control shows no partition table'
 [ -e /dev/disk/by-label/guestdata ] || fail 'the control has no link by label'
-# LVM's rule leaves that to a process of its own.
 until_true 20 dmsetup info guests-data
 until_true 20 lvm vgchange -q -an --config 'devices/global_filter=["a|.*|"]' guests
 for kind in table lvm raid filesystem; do dmsetup remove --retry "plain-$kind"; done
@@ -61,9 +60,12 @@ for kind in table lvm raid filesystem; do
   expect 0 xvd attach "vd:$kind" "$target" 0 w
   dd if="/var/tmp/$kind" of="$target" bs=1M oflag=direct status=none
 done
+# LVM's rule leaves the activation to a process of its own, which udev does not wait for: only once it has ended, nothing comes any more.
+no_lvm() { ! pgrep -x 'lvm|pvscan|vgchange|systemd-run'; }
 look() {
   udevadm trigger --action=change --subsystem-match=block
   udevadm settle
+  until_true 20 no_lvm
   for target in /dev/xvda /dev/xvdb /dev/xvdc /dev/xvdd; do
     for name in ID_FS_TYPE ID_PART_TABLE_TYPE ID_FS_LABEL; do [ -z "$(property "$target" $name)" ] || fail "udev knows $name of $target"; done
   done

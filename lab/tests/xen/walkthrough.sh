@@ -107,7 +107,9 @@ xl reboot web01
 until_true 120 seen 'guest: ready' 2
 [ "$(xl domid web01)" != "$before" ] || fail 'it has not rebooted'
 has_vbds 1 web01 || fail 'its VBDs have ended'
-xvd vbds web01
+xvd vbds web01 --json | node -e '
+  const vbds = JSON.parse(require("fs").readFileSync(0, "utf8")).map(({ domain, target }) => `${domain} ${target}`);
+  require("assert").deepEqual(vbds, ["web01 /dev/xvda"]);'
 
 step 'power off: its VBDs end with it'
 xvd domain stop web01
