@@ -5,6 +5,9 @@
 fresh
 cp /job/docs/xvd-lvm.conf /etc/lvm/lvmlocal.conf
 
+# LVM's rule leaves the activation to a process of its own, which udev does not wait for: only once it has ended, nothing comes any more.
+no_lvm() { ! pgrep -x 'lvm|pvscan|vgchange|systemd-run'; }
+
 step 'what a guest could have written'
 make_image() { truncate -s 32M "$1"; }
 make_image /var/tmp/table; printf 'label: gpt\nsize=8MiB, uuid=11111111-2222-4333-8444-555555555555\n' | sfdisk -q /var/tmp/table
@@ -13,7 +16,13 @@ guest_lvm=$(losetup --find --show /var/tmp/lvm)
 lvm pvcreate -q --config 'devices/global_filter=["a|.*|"]' "$guest_lvm"
 lvm vgcreate -q --config 'devices/global_filter=["a|.*|"]' guests "$guest_lvm"
 lvm lvcreate -q --config 'devices/global_filter=["a|.*|"]' -an -Zn -Wn -L 8M -n data guests
+# udev may have met the group here already: LVM then notes it as online, and would not act on it a second time below.
+udevadm settle
+until_true 20 no_lvm
+lvm vgchange -q -an --config 'devices/global_filter=["a|.*|"]' guests
 losetup -d "$guest_lvm"
+udevadm settle
+rm -rf /run/lvm/pvs_online /run/lvm/vgs_online
 # An md superblock, version 1.2, as far as it is looked at: magic, major version, UUID, place.
 make_image /var/tmp/raid
 node -e '
@@ -60,8 +69,6 @@ for kind in table lvm raid filesystem; do
   expect 0 xvd attach "vd:$kind" "$target" 0 w
   dd if="/var/tmp/$kind" of="$target" bs=1M oflag=direct status=none
 done
-# LVM's rule leaves the activation to a process of its own, which udev does not wait for: only once it has ended, nothing comes any more.
-no_lvm() { ! pgrep -x 'lvm|pvscan|vgchange|systemd-run'; }
 look() {
   udevadm trigger --action=change --subsystem-match=block
   udevadm settle
