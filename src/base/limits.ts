@@ -44,6 +44,8 @@ export const limits = {
   nbdHandshakesPerAddress: 8,
   /** For the whole handshake, on Unix sockets too. */
   nbdHandshakeMs: 10_000,
+  /** From when a spare process is told of its client until it has answered, which takes it 2 ms, and a second while it still starts. */
+  nbdHandoverMs: 5000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */
   nbdSpareProcesses: 4,
   /** A connection without a request for so long waits in a shell: longer than guests take between two writes of their own logs. */

@@ -54,7 +54,6 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
   const recvmsg = libc.func('int64_t recvmsg(int fd, uint64_t message, int flags)');
   const dup2 = libc.func('int dup2(int from, int to)');
   const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
-  const socketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
   const closeRange = libc.func('long syscall(long number, uint32_t from, uint32_t to, uint32_t flags)');
   const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
   const execve = libc.func('int execve(const char *path, const char **args, const char **environment)');
@@ -102,6 +101,19 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
     limitWaiting: (socket, milliseconds) => Math.min(limit(socket, SO_RCVTIMEO, milliseconds), limit(socket, SO_SNDTIMEO, milliseconds)),
     limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
     closeRange: (from, to) => answer(closeRange(SYS_CLOSE_RANGE, from, to, 0)),
+    ...bindSockets(libc, answer),
+    keepOnExecute: (fd) => answer(fcntl(fd, F_SETFD, 0)),
+    execute(path, args, environment) {
+      const words = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+      return answer(execve(path, [...args, null], [...words, null]));
+    },
+  };
+}
+
+function bindSockets(libc: Libc, answer: (result: number) => number): Pick<DescriptorCalls, 'socketPair' | 'growSendBuffer'> {
+  const socketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
+  const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
+  return {
     socketPair() {
       const pair = new Int32Array(2);
       if (answer(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) return null;
@@ -112,11 +124,6 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
       const value = BigInt64Array.of(BigInt(bytes));
       const forced = answer(setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, value, 4));
       return forced === 0 ? 0 : answer(setsockopt(socket, SOL_SOCKET, SO_SNDBUF, value, 4));
-    },
-    keepOnExecute: (fd) => answer(fcntl(fd, F_SETFD, 0)),
-    execute(path, args, environment) {
-      const words = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-      return answer(execve(path, [...args, null], [...words, null]));
     },
   };
 }

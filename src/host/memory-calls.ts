@@ -23,8 +23,8 @@ export type MemoryCalls = {
   mapShared(fd: number, length: number): ArrayBuffer | null;
   /** Reads and writes in flight, for direct I/O; null where the kernel has no Linux AIO, or no place for one more process with it. */
   openRequestQueue(slots: number, slotBytes: number): RequestQueue | null;
-  /** Reads in flight through the page cache; null where the kernel has no io_uring for us. It takes no writes. */
-  openReadQueue(slots: number, slotBytes: number): RequestQueue | null;
+  /** Reads in flight through the page cache; null where the kernel has no io_uring for us. It takes no writes. The lock of the descriptor `lock` lasts until none is in flight, whoever has ended. */
+  openReadQueue(slots: number, slotBytes: number, lock: number): RequestQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */
   alignedMemory(length: number): Uint8Array | null;
   /** Gives back what the C library keeps of memory that was used and is not any more. */
@@ -87,16 +87,7 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
       const at = anonymous(PAGE_BYTES + slots * slotBytes);
       return at === null ? null : openRequestQueue(libc, koffi, at, slots, slotBytes);
     },
-    openReadQueue(count, slotBytes) {
-      const at = anonymous(count * slotBytes);
-      if (at === null) return null;
-      const slots = { memory: new Uint8Array(koffi.view(at, count * slotBytes)), address: Number(koffi.address(at)), count, bytes: slotBytes };
-      const mapRing = (fd: number, offset: number, length: number): ArrayBuffer | null => {
-        const ring = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
-        return ring === null ? null : koffi.view(ring, length);
-      };
-      return openReadRing(libc, koffi, { mapRing, closeRing: closeSync }, slots);
-    },
+    openReadQueue: (count, slotBytes, lock) => openReads(koffi, libc, map, { count, slotBytes, lock }),
     alignedMemory(length) {
       const at = anonymous(length);
       return at === null ? null : new Uint8Array(koffi.view(at, length));
@@ -119,4 +110,18 @@ export function bindMemory(koffi: Koffi, libc: Libc, answer: (result: number) =>
       return pages;
     },
   };
+}
+
+type Map = (fd: number, length: number, protection: number, flags: number, offset: number) => unknown;
+type Reads = { readonly count: number; readonly slotBytes: number; readonly lock: number };
+
+function openReads(koffi: Koffi, libc: Libc, map: Map, { count, slotBytes, lock }: Reads): RequestQueue | null {
+  const at = map(-1, count * slotBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, 0);
+  if (at === null) return null;
+  const slots = { memory: new Uint8Array(koffi.view(at, count * slotBytes)), address: Number(koffi.address(at)), count, bytes: slotBytes, lock };
+  const mapRing = (fd: number, offset: number, length: number): ArrayBuffer | null => {
+    const ring = map(fd, length, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
+    return ring === null ? null : koffi.view(ring, length);
+  };
+  return openReadRing(libc, koffi, { mapRing, closeRing: closeSync }, slots);
 }

@@ -34,7 +34,7 @@ function openFile(): Disposable & { readonly fd: number } {
 for (const cached of [true, false])
   test(`openReadQueue() fills each slot with what was asked for, ${cached ? 'from the page cache' : 'from the device'}`, () => {
     using file = openFile();
-    const queue = syscalls.openReadQueue(SLOTS, BLOCK);
+    const queue = syscalls.openReadQueue(SLOTS, BLOCK, file.fd);
     assert.ok(queue !== null, 'this kernel has io_uring');
     if (!cached) assert.equal(syscalls.dropCache(file.fd, 0, 0), 0);
     const late: boolean[] = [];
@@ -58,7 +58,7 @@ for (const cached of [true, false])
 
 test('openReadQueue() tells errors by the read, and takes no writes', () => {
   using file = openFile();
-  const queue = syscalls.openReadQueue(SLOTS, BLOCK);
+  const queue = syscalls.openReadQueue(SLOTS, BLOCK, file.fd);
   assert.ok(queue !== null);
   assert.equal(queue.begin('write', 0, file.fd, 0, BLOCK), -EINVAL);
   const results = new Map<number, number>();
@@ -67,4 +67,26 @@ test('openReadQueue() tells errors by the read, and takes no writes', () => {
   queue.begin('read', 2, 1_000_000, 0, BLOCK);
   while (results.size < 3) queue.wait((slot, result) => results.set(slot, result));
   assert.deepEqual(Object.fromEntries(results), { 0: 0, 1: 100, 2: -EBADF });
+});
+
+test('openReadQueue() keeps the lock that it was given until its ring has gone, its descriptor closed or not', () => {
+  using file = openFile();
+  const lock = openSync(`/proc/self/fd/${file.fd}`, 'r+');
+  assert.equal(syscalls.lockByte(lock, 5), 0);
+  assert.ok(syscalls.openReadQueue(SLOTS, BLOCK, lock) !== null);
+  closeSync(lock);
+  assert.equal(syscalls.lockedWithin(file.fd, 0, 10), 5);
+});
+
+test('poll() begins what is waiting, and tells what is there without waiting for the rest', () => {
+  using file = openFile();
+  const queue = syscalls.openReadQueue(SLOTS, BLOCK, file.fd);
+  assert.ok(queue !== null);
+  const told: number[] = [];
+  queue.poll((slot) => told.push(slot));
+  assert.equal(told.length, 0);
+  // Cached: there at once.
+  queue.begin('read', 3, file.fd, 0, BLOCK);
+  queue.poll((slot) => told.push(slot));
+  assert.deepEqual(told, [3]);
 });

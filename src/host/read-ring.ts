@@ -1,6 +1,7 @@
 // Reads that wait for the device without their process: io_uring, for files in the page cache, which Linux AIO reads one by one. What
-// was begun together reaches the device together, and what is in the cache is read at once. It never writes: a write in a ring could
-// outlive its process (the fence would have to prove it drained), while a read that does finds no memory to put anything in.
+// was begun together reaches the device together, and what is in the cache is read at once. It never writes. What is in flight holds
+// its open file for a while after the process has ended: the proof that it does not any more is a lock of another open file, which is
+// registered with the ring and is let go of with it (lock-calls.ts, docs/decisions/0033).
 //
 // Layouts and numbers: io_uring(7), <linux/io_uring.h>.
 
@@ -9,9 +10,14 @@ import type { RequestQueue } from './request-queue.ts';
 
 const SYS_SETUP = 425;
 const SYS_ENTER = 426;
+const SYS_REGISTER = 427;
+const REGISTER_FILES = 2;
 const IORING_OFF_SQES = 0x1000_0000;
 const IORING_ENTER_GETEVENTS = 1;
 const IORING_FEAT_SINGLE_MMAP = 1;
+/** Its workers are threads of the process, and end with it. Linux 5.12. */
+const IORING_FEAT_NATIVE_WORKERS = 1 << 9;
+const FEATURES = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NATIVE_WORKERS;
 /** One thread only; completions are worked on when it waits for them, without an interrupt. Linux 6.1. */
 const SINGLE_ISSUER_DEFER_TASKRUN = (1 << 12) | (1 << 13);
 const OP_READ = 22;
@@ -32,28 +38,28 @@ export type RingMemory = {
   closeRing(fd: number): void;
 };
 
-type Slots = { readonly memory: Uint8Array; readonly address: number; readonly count: number; readonly bytes: number };
+/** `lock`: a descriptor whose lock is to last until nothing is in flight any more, after the process has ended, too. */
+type Slots = { readonly memory: Uint8Array; readonly address: number; readonly count: number; readonly bytes: number; readonly lock: number };
 
 /** null where the kernel has no io_uring for us (too old, or forbidden by kernel.io_uring_disabled). */
 export function openReadRing(libc: Libc, koffi: Koffi, { mapRing, closeRing }: RingMemory, slots: Slots): RequestQueue | null {
   const setup = libc.func('long syscall(long number, uint32_t entries, _Inout_ uint8_t *params)');
   const enter = libc.func('long syscall(long number, int fd, uint32_t submit, uint32_t least, uint32_t flags, uint64_t signals, size_t size)');
+  const register = libc.func('long syscall(long number, int fd, uint32_t what, _In_ int32_t *files, uint32_t count)');
   const bytes = new Uint8Array(PARAMS.bytes);
   const params = new DataView(bytes.buffer);
-  const open = (flags: number): number => {
-    params.setUint32(PARAMS.flags, flags, true);
-    const result = setup(SYS_SETUP, slots.count, bytes);
-    return result < 0 ? -koffi.errno() : result;
-  };
-  const wanted = open(SINGLE_ISSUER_DEFER_TASKRUN);
-  const fd = wanted === -EINVAL ? open(0) : wanted;
+  params.setUint32(PARAMS.flags, SINGLE_ISSUER_DEFER_TASKRUN, true);
+  const fd = setup(SYS_SETUP, slots.count, bytes);
   if (fd < 0) return null;
   const number = (at: number): number => params.getUint32(at, true);
   const arrayAt = number(PARAMS.submit + RING.array);
   const completionsAt = number(PARAMS.complete + RING.entries);
   const length = Math.max(arrayAt + 4 * number(PARAMS.entries), completionsAt + COMPLETION_BYTES * number(PARAMS.completions));
-  const both = (number(PARAMS.features) & IORING_FEAT_SINGLE_MMAP) !== 0;
-  const ring = both ? mapRing(fd, 0, length) : null;
+  const able = (number(PARAMS.features) & FEATURES) === FEATURES;
+  const locked = able && register(SYS_REGISTER, fd, REGISTER_FILES, Int32Array.of(slots.lock), 1) === 0;
+  // Whoever forbids the one call may allow the other.
+  const enters = locked && enter(SYS_ENTER, fd, 0, 0, IORING_ENTER_GETEVENTS, 0, 0) === 0;
+  const ring = enters ? mapRing(fd, 0, length) : null;
   const entries = mapRing(fd, IORING_OFF_SQES, ENTRY_BYTES * number(PARAMS.entries));
   if (ring === null || entries === null) {
     closeRing(fd);
@@ -105,7 +111,7 @@ function queueOn({ slots, words, sqes, mask, tail, head, completed, completionMa
       const result = enter(begun, 0);
       if (result > 0) begun -= result;
       // For want of memory: what is under way ends first.
-      else if (result < 0 && errno() !== EINTR) return;
+      else if (result === 0 || errno() !== EINTR) return;
     }
   };
   /** By slot: in which round it was begun. */
@@ -139,6 +145,13 @@ function queueOn({ slots, words, sqes, mask, tail, head, completed, completionMa
       Atomics.add(words, tail, 1);
       begun += 1;
       return 0;
+    },
+    poll(finished) {
+      begin();
+      // The kernel finishes what it has of the device when it is asked.
+      enter(0, 0);
+      take(finished);
+      round = (round + 1) >>> 0;
     },
     wait(finished) {
       begin();

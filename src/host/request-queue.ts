@@ -12,6 +12,8 @@ export type RequestQueue = {
   readonly memory: Uint8Array;
   /** Begins to read into a slot, or to write what it holds, at the latest when it is waited for; 0 or -errno. */
   begin(kind: keyof typeof OPCODE, slot: number, fd: number, offset: number, length: number): number;
+  /** The same without waiting: what was begun is on its way behind it, and what has finished is told of. */
+  poll(finished: (slot: number, result: number, late: boolean) => void): void;
   /** Waits for at least one; calls back with each finished slot, its bytes (or -errno), and whether it was not there at once. */
   wait(finished: (slot: number, result: number, late: boolean) => void): void;
 };
@@ -46,6 +48,8 @@ export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: n
       const result = call(SYS.submit, context, 1, base + POINTER, 0, 0);
       return result === 1 ? 0 : -koffi.errno();
     },
+    // All is on its way, and is told of when it is waited for.
+    poll: () => undefined,
     wait(finished) {
       const count = call(SYS.getEvents, context, 1, eventsAtOnce, base + EVENTS, 0);
       for (let index = 0; index < count; index += 1) {

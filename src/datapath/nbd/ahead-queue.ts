@@ -44,6 +44,8 @@ export type AheadQueue = {
   begin(request: Request, input: Buffer, payloadAt: number, nowMs: number): boolean;
   /** Waits for at least one. */
   collect(finished: (one: Finished) => void): void;
+  /** What has finished by now; what was begun is on its way behind it. */
+  poll(finished: (one: Finished) => void): void;
 };
 
 export type AheadQueueOptions = {
@@ -74,6 +76,17 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
   const freeFor = (length: number): number => (length <= LONG_BYTES ? free.length - 1 : free.findLastIndex((slot) => slot < LONG_SLOTS));
   const isForUs = ({ type, flags, length }: Request): boolean =>
     (type === CMD.READ || (type === CMD.WRITE && writes)) && length <= slotBytes && (flags & CMD_FLAG.FUA) === 0;
+  const tell =
+    (finished: (one: Finished) => void) =>
+    (number: number, result: number, late: boolean): void => {
+      const slot = slots[number];
+      if (slot === undefined) return;
+      slot.late = late;
+      slot.whole = result === slot.request.length;
+      finished(slot);
+      // Only now another request may have it.
+      free.push(number);
+    };
   return {
     inFlight: () => SLOTS - free.length,
     takes: isForUs,
@@ -97,16 +110,7 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
       slot.beganMs = nowMs;
       return true;
     },
-    collect(finished) {
-      queue.wait((number, result, late) => {
-        const slot = slots[number];
-        if (slot === undefined) return;
-        slot.late = late;
-        slot.whole = result === slot.request.length;
-        finished(slot);
-        // Only now another request may have it.
-        free.push(number);
-      });
-    },
+    collect: (finished) => queue.wait(tell(finished)),
+    poll: (finished) => queue.poll(tell(finished)),
   };
 }

@@ -8,7 +8,7 @@ import type { VbdPlan } from '../../core/types.ts';
 import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CACHED_SLOT_BYTES, makeAheadQueue, SLOT_BYTES, SLOTS } from './ahead-queue.ts';
-import type { AheadQueue } from './ahead-queue.ts';
+import type { AheadQueue, Place } from './ahead-queue.ts';
 import { CONTEXTS } from './block-status.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
@@ -59,7 +59,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
     poison: makePoison(page, join(folder, 'poisoned')),
     counters: openCounters(join(folder, 'counters'), syscalls),
     shares: shared !== null,
-    proves: shared?.proves ?? false,
+    lock: shared?.lock ?? null,
   });
 }
 
@@ -74,11 +74,11 @@ type SessionParts = {
   readonly counters: Counters;
   /** The page is that of all connections. */
   readonly shares: boolean;
-  /** Its mapping holds the lock by which others see that the memory of this process is not gone yet. */
-  readonly proves: boolean;
+  /** Of the page, with the lock by which others see that what this process has in flight has not ended yet; null = it has none. */
+  readonly lock: number | null;
 };
 
-export function sessionOf({ plan, places, syscalls, page, poison, counters, shares, proves }: SessionParts): OpenedSession {
+export function sessionOf({ plan, places, syscalls, page, poison, counters, shares, lock }: SessionParts): OpenedSession {
   const witnesses = areWitnesses(places.witnesses, places.devices) ? places.witnesses : [];
   const direct = plan.cache === 'none' ? (syscalls?.alignedMemory(STAGING_BYTES) ?? null) : null;
   const staging = direct === null ? null : makeStaging(direct, makeDeviceIo(syscalls));
@@ -92,9 +92,9 @@ export function sessionOf({ plan, places, syscalls, page, poison, counters, shar
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       // Whoever waits for a copy asks its pipe only.
-      const writes = shares && proves && plan.pipe === undefined;
-      const ahead = filtered || direct === null ? null : openAhead(io, syscalls, { writes });
-      const later = filtered || direct !== null ? {} : { openAhead: () => openAhead(io, syscalls, 'cached') };
+      const writes = shares && lock !== null && plan.pipe === undefined;
+      const ahead = filtered || direct === null ? null : openDirectAhead(io, syscalls, writes);
+      const later = filtered || direct !== null || lock === null ? {} : { openAhead: () => openReadsAhead(io, syscalls, lock) };
       return { socket, io, ahead, ...later, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
     },
   };
@@ -108,12 +108,17 @@ function filter(whole: VbdIo, { rate, delay, faults }: VbdPlan, page: SharedPage
   return { io, filtered: rate !== undefined || troubled };
 }
 
-/** `writes`: through the queue, too; else they are waited for. */
-function openAhead(io: VbdIo, syscalls: Syscalls | null, how: 'cached' | { readonly writes: boolean }): AheadQueue | null {
-  const slotBytes = how === 'cached' ? CACHED_SLOT_BYTES : SLOT_BYTES;
-  const queue = how === 'cached' ? syscalls?.openReadQueue(SLOTS, slotBytes) : syscalls?.openRequestQueue(SLOTS, slotBytes);
-  if (queue === undefined || queue === null) return null;
-  return makeAheadQueue({ queue, slotBytes, writes: how !== 'cached' && how.writes, placeOf: (offset, length) => io.placeOf(offset, length) });
+/** Of direct I/O. `writes`: through the queue, too; else they are waited for. */
+function openDirectAhead(io: VbdIo, syscalls: Syscalls | null, writes: boolean): AheadQueue | null {
+  const queue = syscalls?.openRequestQueue(SLOTS, SLOT_BYTES) ?? null;
+  return queue === null ? null : makeAheadQueue({ queue, slotBytes: SLOT_BYTES, writes, placeOf: (offset, length) => io.placeOf(offset, length) });
+}
+
+/** Through the page cache. */
+function openReadsAhead(io: VbdIo, syscalls: Syscalls | null, lock: number): AheadQueue | null {
+  const queue = syscalls?.openReadQueue(SLOTS, CACHED_SLOT_BYTES, lock) ?? null;
+  const placeOf = (offset: number, length: number): Place => io.placeOf(offset, length);
+  return queue === null ? null : makeAheadQueue({ queue, slotBytes: CACHED_SLOT_BYTES, writes: false, placeOf });
 }
 
 /** Direct I/O is best done in large pieces, and filters count pieces as requests. */
@@ -123,15 +128,13 @@ function partsOf(direct: boolean, filtered: boolean): Pick<Session, 'streamFrom'
   return { streamFrom: STREAM_FROM_BYTES, gatherBytes: 0, partBytes: PART_BYTES };
 }
 
-function mapShared(path: string, segments: number, syscalls: Syscalls | null): { readonly page: SharedPage; readonly proves: boolean } | null {
+/** The descriptor with the lock is closed by the end of the process, or when it executes another program. */
+function mapShared(path: string, segments: number, syscalls: Syscalls | null): { readonly page: SharedPage; readonly lock: number | null } | null {
   const fd = openSync(path, 'r+');
-  try {
-    const proves = syscalls?.lockByte(fd, process.pid) === 0;
-    const memory = syscalls?.mapShared(fd, sharedPageBytes(segments)) ?? null;
-    return memory === null ? null : { page: makeSharedPage(memory, segments), proves };
-  } finally {
-    closeSync(fd);
-  }
+  const locked = syscalls?.lockByte(fd, process.pid) === 0;
+  const memory = syscalls?.mapShared(fd, sharedPageBytes(segments)) ?? null;
+  if (!locked || memory === null) closeSync(fd);
+  return memory === null ? null : { page: makeSharedPage(memory, segments), lock: locked ? fd : null };
 }
 
 /** Several connections are offered only where a flush on one covers the writes of all: with the shared page. */

@@ -8,8 +8,9 @@ import type { VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { countersForNobody } from './counters.ts';
 import { makeAddresses } from './memory-address.ts';
-import { deadlineOn, negotiate } from './negotiate.ts';
+import { negotiate } from './negotiate.ts';
 import { pageOfItsOwn, sessionOf } from './open-session.ts';
+import type { OpenedSession } from './open-session.ts';
 import { serveRequests } from './serve-requests.ts';
 import { socketOf } from './socket.ts';
 import { put32 } from './wire/bytes.ts';
@@ -23,31 +24,47 @@ const ROUNDS = 4;
 /** Of a round, of one block each: a pair of sockets holds them and their answers, as there is nobody to take them meanwhile. */
 const REQUESTS = 240;
 
+/** One write that is written as it comes in. */
+const LONG_BYTES = 96 * 1024;
+
+/** What a pair of sockets must hold of a conversation, each way. */
+const SOCKET_BYTES = 256 * 1024;
+/** Nobody takes more than is sent: a call that waits so long waits for nothing. */
+const WAIT_MS = 1000;
+
 /** Whatever goes wrong here is no failure: a real client will be told. */
 export function rehearse(syscalls: Syscalls): void {
-  const pair = syscalls.socketPair();
-  if (pair === null) return;
-  const device = openSync(DEVICE, 'r+');
+  const fds: number[] = [];
   try {
-    for (let round = 0; round < ROUNDS; round += 1) serveOnce(syscalls, pair, device);
+    const pair = syscalls.socketPair();
+    if (pair === null) return;
+    fds.push(...pair);
+    for (const fd of pair) if (syscalls.growSendBuffer(fd, SOCKET_BYTES) < 0 || syscalls.limitWaiting(fd, WAIT_MS) < 0) return;
+    const device = openSync(DEVICE, 'r+');
+    fds.push(device);
+    const opened = openRehearsal(syscalls, device);
+    for (let round = 0; round < ROUNDS; round += 1) serveOnce(syscalls, pair, opened);
   } catch {
     // Then it is only slower.
   } finally {
-    for (const fd of [...pair, device]) closeSync(fd);
+    for (const fd of fds) closeSync(fd);
   }
 }
 
-function serveOnce(syscalls: Syscalls, [client, server]: readonly [number, number], device: number): void {
+function openRehearsal(syscalls: Syscalls, device: number): OpenedSession {
   const plan = planOf();
   const page = pageOfItsOwn(plan);
   const poison = { is: () => page.poisoned(), set: () => page.poison() };
   const places = { devices: [device], witnesses: [], end: device + 1 };
-  const opened = sessionOf({ plan, places, syscalls, page, poison, counters: countersForNobody(), shares: true, proves: false });
+  return sessionOf({ plan, places, syscalls, page, poison, counters: countersForNobody(), shares: true, lock: null });
+}
+
+function serveOnce(syscalls: Syscalls, [client, server]: readonly [number, number], opened: OpenedSession): void {
   const said = conversation();
   const addressOf = makeAddresses(syscalls);
   syscalls.send(client, addressOf(said), said.length);
   const socket = socketOf(server, server, syscalls);
-  const agreed = negotiate(socket, opened.exported, deadlineOn([server], syscalls));
+  const agreed = negotiate(socket, opened.exported, () => true);
   if (agreed !== null) serveRequests(opened.session(socket, agreed.negotiated), agreed.rest);
   const answers = Buffer.allocUnsafeSlow(64 * 1024);
   while (syscalls.receiveNow(client, addressOf(answers), answers.length) === answers.length);
@@ -70,7 +87,8 @@ function conversation(): Buffer {
   const requests = Array.from({ length: REQUESTS }, (_, index) =>
     request(index % 3 === 0 ? CMD.WRITE : CMD.READ, (index * BLOCK_BYTES) % RUN_BYTES, BLOCK_BYTES),
   );
-  const all = [flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6), ...requests, request(CMD.FLUSH, 0, 0), request(CMD.DISC, 0, 0)];
+  const last = [request(CMD.WRITE, 0, LONG_BYTES), request(CMD.FLUSH, 0, 0), request(CMD.DISC, 0, 0)];
+  const all = [flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6), ...requests, ...last];
   const said = Buffer.concat(all);
   const own = Buffer.allocUnsafeSlow(said.length);
   own.set(said);

@@ -18,6 +18,8 @@ const ANSWER = 16 + BLOCK;
 function openDisk() {
   const waitedFor: number[] = [];
   const begun: number[] = [];
+  const inFlight: number[] = [];
+  const inFlightAtFlush: number[] = [];
   let slow = true;
   let nowMs = 0;
   const io: VbdIo = {
@@ -28,13 +30,12 @@ function openDisk() {
     },
     write: () => {},
     zero: () => true,
-    flush: () => {},
+    flush: () => void inFlightAtFlush.push(inFlight.length),
     expect: () => {},
     placeOf: (offset) => ({ fd: 0, offset, segment: 0 }),
     status: () => [],
   };
   const memory = new Uint8Array(32 * BLOCK);
-  const inFlight: number[] = [];
   const queue = {
     memory,
     begin(_kind: 'read' | 'write', slot: number, _fd: number, offset: number) {
@@ -43,15 +44,16 @@ function openDisk() {
       inFlight.push(slot);
       return 0;
     },
+    poll: () => {},
     /** The last is ready first. */
     wait: (finished: (slot: number, result: number, late: boolean) => void) => finished(inFlight.pop() ?? assert.fail('nothing is in flight'), BLOCK, slow),
   };
   const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: BLOCK, writes: false, placeOf: io.placeOf }));
   mock.method(performance, 'now', () => nowMs);
-  return { io, openAhead, waitedFor, begun, now: { setSlow: (is: boolean) => void (slow = is) } };
+  return { io, openAhead, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
 }
 
-type Batch = { readonly slow: boolean; readonly blocks: readonly number[] };
+type Batch = { readonly slow: boolean; readonly blocks: readonly number[]; readonly flush?: true };
 
 /** What each batch of requests, told at once, is answered: the block of each cookie. */
 function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batches: readonly Batch[]): ReadonlyMap<number, number> {
@@ -64,10 +66,8 @@ function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batch
       const batch = left.shift();
       if (batch === undefined) return 0;
       now.setSlow(batch.slow);
-      return Buffer.concat(batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * BLOCK, length: BLOCK, cookie: cookie++ }))).copy(
-        buffer,
-        at,
-      );
+      const reads = batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * BLOCK, length: BLOCK, cookie: cookie++ }));
+      return Buffer.concat([...reads, ...(batch.flush === true ? [requestBytes({ type: CMD.FLUSH })] : [])]).copy(buffer, at);
     },
     readNow: () => 0,
     write: (buffer: Buffer, at: number, length: number) => void answers.push(Buffer.from(buffer.subarray(at, at + length))),
@@ -80,7 +80,7 @@ function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batch
   );
   const all = Buffer.concat(answers);
   const told = new Map<number, number>();
-  for (let at = 0; at < all.length; at += ANSWER) {
+  for (let at = 0; at + ANSWER <= all.length; at += ANSWER) {
     const data = all.subarray(at + 16, at + ANSWER);
     assert.ok(data.equals(Buffer.alloc(BLOCK, data[0])));
     told.set(Number(all.readBigUInt64BE(at + 8)), data[0] ?? -1);
@@ -121,6 +121,17 @@ test('reads that are never slow open no queue', () => {
     serveBatches(disk, [{ slow: false, blocks: range(0, 100) }]);
     assert.equal(disk.openAhead.mock.callCount(), 0);
     assert.equal(disk.begun.length, 0);
+  } finally {
+    mock.restoreAll();
+  }
+});
+
+test('reads that were begun are answered before a flush, which may take long', () => {
+  const disk = openDisk();
+  try {
+    const told = serveBatches(disk, [{ slow: true, blocks: range(0, 20), flush: true }]);
+    assert.equal(told.size, 20);
+    assert.deepEqual(disk.inFlightAtFlush, [0]);
   } finally {
     mock.restoreAll();
   }

@@ -209,6 +209,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   if (payload > loop.streamFrom && waiting < REQUEST_BYTES + payload) return stream(loop, request);
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
   if (!beginsAhead(loop, request, waiting - payload)) {
+    settle(loop, request);
     serve(loop, request, loop.at + REQUEST_BYTES);
     const ms = lap(loop);
     loop.counters.took(KIND_OF[request.type] ?? 'other', ms);
@@ -273,13 +274,27 @@ function goesAhead(loop: Loop): boolean {
   return parseRequest(loop.input, loop.at, loop.glance) && ahead.takes(loop.glance);
 }
 
+/** Before something is waited for, what is under way is not left to wait for it: begun it is, and answered if it is there. */
+function settle(loop: Loop, { type }: Request): void {
+  const { ahead } = loop;
+  if (ahead === null || ahead.inFlight() === 0) return;
+  ahead.poll((one) => answerFinished(loop, one));
+  // These may take long.
+  while (type !== CMD.READ && type !== CMD.WRITE && ahead.inFlight() > 0) collectFinished(loop, ahead);
+  send(loop);
+  lap(loop);
+}
+
 /** What is alone is soonest done by waiting for it. `waiting`: bytes of input without its payload. */
 function beginsAhead(loop: Loop, request: Request, waiting: number): boolean {
   const ahead = aheadNow(loop);
   if (ahead === null) return false;
   if ((request.type !== CMD.READ && request.type !== CMD.WRITE) || refusalOf(request, loop.served) !== 0) return false;
   if (ahead.inFlight() === 0 && waiting <= REQUEST_BYTES) return false;
-  while (ahead.mustWait(request)) collectFinished(loop, ahead);
+  while (ahead.mustWait(request)) {
+    collectFinished(loop, ahead);
+    send(loop);
+  }
   lap(loop);
   return ahead.begin(request, loop.input, request.cookieAt - COOKIE_AT + REQUEST_BYTES, loop.nowMs);
 }

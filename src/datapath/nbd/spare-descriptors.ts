@@ -24,7 +24,14 @@ export function placeDescriptors(syscalls: Syscalls, { log, alive, devices }: Vb
     ...devices.map((fd, index) => [FIRST_DEVICE_FD + index, fd] as const),
   ];
   if (places.some(([place, fd]) => syscalls.moveDescriptor(fd, place) < 0)) return false;
-  return syscalls.closeRange(FIRST_DEVICE_FD + devices.length, CONTROL_FD - 1) === 0;
+  closeUnused(syscalls, FIRST_DEVICE_FD + devices.length);
+  return true;
+}
+
+function closeUnused(syscalls: Syscalls, from: number): void {
+  if (from >= CONTROL_FD || syscalls.closeRange(from, CONTROL_FD - 1) === 0) return;
+  // A kernel before 5.9, or one that must not be asked.
+  for (let unused = from; unused < CONTROL_FD; unused += 1) closeSync(unused);
 }
 
 /** What the start has left in the young generation is collected now: else it would be when the client waits (4 of 10 ms until its greeting). */

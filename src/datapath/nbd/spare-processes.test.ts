@@ -71,9 +71,12 @@ test('a spare process serves as one that was started for it: all its devices in 
 });
 
 test('more connections than spares, and more devices than a spare has places for: each is served', async () => {
-  await using vbd = await openTestVbd(planOn(SPARE_PLACES + 1), { spareProcesses: 1 });
-  await until('a spare', () => sparePids().length === 1);
-  assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
+  // Two descriptors each: just as many as there are places, and more.
+  for (const devices of [SPARE_PLACES / 2, SPARE_PLACES + 1]) {
+    await using vbd = await openTestVbd(planOn(devices), { spareProcesses: 1 });
+    await until('a spare', () => sparePids().length === 1);
+    assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
+  }
   await using few = await openTestVbd(planOn(1), { spareProcesses: 1 });
   const clients = await Promise.all([1, 2, 3].map(() => connectRaw(few.socketPath)));
   await until('three connections', () => served(few).length === 3);

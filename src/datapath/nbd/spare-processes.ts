@@ -3,6 +3,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { SPARE_PLACES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
@@ -101,7 +102,10 @@ async function give({ child, control }: StartedProcess, handover: Handover, begi
   const { folder, socket, log, alive, devices } = handover;
   const sent = syscalls.sendDescriptors(descriptorOf(control), Buffer.from(folder), [socket, log, alive, ...devices]);
   if (sent < 0) child.kill('SIGKILL');
+  // One that does not come is no reason to keep the next client waiting.
+  const late = setTimeout(() => child.kill('SIGKILL'), limits.nbdHandoverMs);
   await answered;
+  clearTimeout(late);
   control.destroy();
   return child;
 }
