@@ -60,7 +60,7 @@ export function openReadRing(libc: Libc, koffi: Koffi, { mapRing, closeRing }: R
   // Whoever forbids the one call may allow the other.
   const enters = locked && enter(SYS_ENTER, fd, 0, 0, IORING_ENTER_GETEVENTS, 0, 0) === 0;
   const ring = enters ? mapRing(fd, 0, length) : null;
-  const entries = mapRing(fd, IORING_OFF_SQES, ENTRY_BYTES * number(PARAMS.entries));
+  const entries = ring === null ? null : mapRing(fd, IORING_OFF_SQES, ENTRY_BYTES * number(PARAMS.entries));
   if (ring === null || entries === null) {
     closeRing(fd);
     return null;

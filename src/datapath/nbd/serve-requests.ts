@@ -178,7 +178,8 @@ function collectFinished(loop: Loop, ahead: AheadQueue): void {
 }
 
 function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, whole, beganMs, late }: Finished): void {
-  loop.coldness.found(late);
+  // With direct I/O all wait for the device, and it is no matter.
+  if (loop.openAhead !== null) loop.coldness.found(late);
   loop.counters.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
   try {
     if (request.type === CMD.WRITE) {

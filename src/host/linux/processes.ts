@@ -68,7 +68,7 @@ function slowPlaces(mounts: readonly Mount[], files: ReadonlySet<string>): (path
 
 function opensOf(pid: string, options: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const process = `/proc/${pid}`;
-  if (hasNoMemory(process) && isKernelThread(text(`${process}/stat`) ?? '')) return [];
+  if (isKernelThread(text(`${process}/stat`) ?? '')) return [];
   const own = opensIn(process, Number(pid), options, mayHang);
   // Asked afterwards, as it can have ended meanwhile.
   if (own === null || !hasNoMemory(process)) return own ?? [];
@@ -100,14 +100,14 @@ function opensIn(process: string, pid: number, { runFolder, files }: ScanOptions
   return [...found, ...mapsOf(process, pid, files, mayHang)];
 }
 
-/** A kernel thread, as most of a host's processes are; but also a process that is dying, which lets go of its memory before its
- *  descriptors and waits there for what it writes, and one whose first thread has ended: the others have the memory and the descriptors. */
+/** A process that is dying, which lets go of its memory before its descriptors and waits there for what it writes; or one whose first
+ *  thread has ended: the others have the memory and the descriptors. */
 const hasNoMemory = (process: string): boolean => text(`${process}/statm`)?.startsWith('0 ') === true;
 
 /** PF_KTHREAD of linux/sched.h */
 const KERNEL_THREAD = 0x0020_0000;
 
-/** Of the text of `/proc/PID/stat`: its flags are the seventh word behind the name, which may hold anything. It has no descriptors: one look, where theirs take nine calls. */
+/** Of the text of `/proc/PID/stat`: its flags are the seventh word behind the name, which may hold anything. Most of a host's processes are kernel threads, which have no descriptors: one look, where the others take nine calls. */
 export function isKernelThread(stat: string): boolean {
   const flags = stat
     .slice(stat.lastIndexOf(')') + 1)
