@@ -53,14 +53,9 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
   const sendmsg = libc.func('int64_t sendmsg(int fd, uint64_t message, int flags)');
   const recvmsg = libc.func('int64_t recvmsg(int fd, uint64_t message, int flags)');
   const dup2 = libc.func('int dup2(int from, int to)');
-  const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
   const closeRange = libc.func('long syscall(long number, uint32_t from, uint32_t to, uint32_t flags)');
   const fcntl = libc.func('int fcntl(int fd, int command, int argument)');
   const execve = libc.func('int execve(const char *path, const char **args, const char **environment)');
-  const limit = (socket: number, name: number, milliseconds: number): number => {
-    const time = BigInt64Array.of(BigInt(Math.floor(milliseconds / 1000)), BigInt(Math.ceil((milliseconds % 1000) * 1000)));
-    return answer(setsockopt(socket, SOL_SOCKET, name, time, time.byteLength));
-  };
   /** Header, vector, control data and message in one piece of memory that stays where it is. */
   const prepare = (descriptors: number): { memory: Buffer; address: bigint; controlAt: number; messageAt: number } => {
     const controlAt = HEADER.bytes + 16;
@@ -98,8 +93,6 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
     },
     moveDescriptor: (from, to) => Math.min(0, answer(dup2(from, to))),
     makeBlocking: (fd) => answer(fcntl(fd, F_SETFL, O_RDWR)),
-    limitWaiting: (socket, milliseconds) => Math.min(limit(socket, SO_RCVTIMEO, milliseconds), limit(socket, SO_SNDTIMEO, milliseconds)),
-    limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
     closeRange: (from, to) => answer(closeRange(SYS_CLOSE_RANGE, from, to, 0)),
     ...bindSockets(libc, answer),
     keepOnExecute: (fd) => answer(fcntl(fd, F_SETFD, 0)),
@@ -110,10 +103,19 @@ export function bindDescriptors(koffi: Koffi, libc: Libc, answer: (result: numbe
   };
 }
 
-function bindSockets(libc: Libc, answer: (result: number) => number): Pick<DescriptorCalls, 'socketPair' | 'growSendBuffer'> {
+function bindSockets(
+  libc: Libc,
+  answer: (result: number) => number,
+): Pick<DescriptorCalls, 'socketPair' | 'growSendBuffer' | 'limitWaiting' | 'limitReceiving'> {
   const socketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
   const setsockopt = libc.func('int setsockopt(int fd, int level, int name, _In_ int64_t *value, uint32_t length)');
+  const limit = (socket: number, name: number, milliseconds: number): number => {
+    const time = BigInt64Array.of(BigInt(Math.floor(milliseconds / 1000)), BigInt(Math.ceil((milliseconds % 1000) * 1000)));
+    return answer(setsockopt(socket, SOL_SOCKET, name, time, time.byteLength));
+  };
   return {
+    limitWaiting: (socket, milliseconds) => Math.min(limit(socket, SO_RCVTIMEO, milliseconds), limit(socket, SO_SNDTIMEO, milliseconds)),
+    limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
     socketPair() {
       const pair = new Int32Array(2);
       if (answer(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) return null;

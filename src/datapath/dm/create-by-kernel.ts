@@ -21,7 +21,11 @@ export async function createByKernel(syscalls: Syscalls, { name, uuid, readOnly,
     const ask = async (step: keyof typeof dmCommands, request: Omit<DmRequest, 'name'>): Promise<Buffer> => {
       const bytes = encodeDmRequest({ name, ...request });
       const result = await syscalls.inBackground.ioctlBytes(control, dmCommands[step], bytes);
-      if (result < 0) throw new XvdError('PROGRAM_FAILED', `device-mapper: ${step} ${name}: ${reasonOf(result)}`, { details: { step, status: -result } });
+      if (result < 0)
+        throw new XvdError('PROGRAM_FAILED', `device-mapper: ${step} ${name}: ${reasonOf(result)}`, {
+          fix: 'See the kernel log.',
+          details: { step, status: -result },
+        });
       return bytes;
     };
     await ask('create', { uuid });

@@ -140,7 +140,7 @@ async function create(context: Context, generation: Generation, device: NewDevic
 async function make({ syscalls, dmsetup }: Context, device: NewDevice): Promise<void> {
   if (syscalls === null || !udevRuns()) return dmsetup.create(device);
   await createByKernel(syscalls, device);
-  // A host whose udev lacks device-mapper's rules.
+  // The kernel had nobody to tell, or udev's rules make no node.
   if (!existsSync(join(mapperFolder, device.name))) await dmsetup.makeNode(device.name);
 }
 

@@ -1,6 +1,6 @@
 // What a spare process does before it has a client: it serves one that is not there, by all the code that serves a real one, so that
-// nothing is compiled for the first time while a client waits (4 to 1 ms from connect to greeting), and the first thousand requests
-// are no slower than the next. Its disk is /dev/zero, its client the other end of a pair of sockets. Nothing of it stays.
+// little is compiled for the first time while a client waits (4.2 to 2.6 ms until it is greeted, 0.7 to 0.3 for its first read). Its disk is
+// /dev/zero, its client the other end of a pair of sockets. What stays is one mapping of that disk.
 
 import { closeSync, openSync } from 'node:fs';
 import { bytes } from '../../base/units.ts';
@@ -19,7 +19,7 @@ import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constan
 const DEVICE = '/dev/zero';
 const RUN_BYTES = bytes(1024 * 1024);
 const BLOCK_BYTES = 512;
-/** Each with a handshake of its own; as many as it takes until V8 has made machine code of what each request goes through. */
+/** Each with a handshake of its own. More only cost memory: a hundred left a heap of 10 MB instead of 4. */
 const ROUNDS = 4;
 /** Of a round, of one block each: a pair of sockets holds them and their answers, as there is nobody to take them meanwhile. */
 const REQUESTS = 240;
@@ -88,11 +88,7 @@ function conversation(): Buffer {
     request(index % 3 === 0 ? CMD.WRITE : CMD.READ, (index * BLOCK_BYTES) % RUN_BYTES, BLOCK_BYTES),
   );
   const last = [request(CMD.WRITE, 0, LONG_BYTES), request(CMD.FLUSH, 0, 0), request(CMD.DISC, 0, 0)];
-  const all = [flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6), ...requests, ...last];
-  const said = Buffer.concat(all);
-  const own = Buffer.allocUnsafeSlow(said.length);
-  own.set(said);
-  return own;
+  return Buffer.concat([flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6), ...requests, ...last]);
 }
 
 /** With so many bytes of data, all zero: of GO, the VBD without a name and no questions. */
