@@ -4,9 +4,13 @@ import { watch } from 'node:fs';
 import type { Catalog } from '../catalog/catalog.ts';
 
 export type CatalogWatch = {
-  /** Resolves at the next change, or when the signal ends. */
+  /** Resolves soon after the next change, or when the signal ends. */
   changed(signal: AbortSignal): Promise<void>;
 };
+
+/** An operation changes the catalog more than once, and each change of SQLite's log is told in several parts: one look does for all of that, and
+ *  not while the operation is at work. */
+const LOOK_AFTER_MS = 50;
 
 export function watchCatalog(catalog: Catalog, folder: string, until: AbortSignal): CatalogWatch {
   const waiting = new Set<() => void>();
@@ -33,9 +37,17 @@ export function watchCatalog(catalog: Catalog, folder: string, until: AbortSigna
     }
     if (again) await look();
   };
-  const watcher = watch(folder, () => void look());
+  let soon: NodeJS.Timeout | null = null;
+  const lookSoon = (): void => {
+    soon ??= setTimeout(() => {
+      soon = null;
+      void look();
+    }, LOOK_AFTER_MS);
+  };
+  const watcher = watch(folder, lookSoon);
   until.addEventListener('abort', () => {
     watcher.close();
+    clearTimeout(soon ?? undefined);
     wake();
   });
   return {

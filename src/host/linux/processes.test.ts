@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../../../test/until.ts';
 import { deviceNumber } from '../../core/device-number.ts';
-import { isKernelThread, scanSettled, sharedMappings } from './processes.ts';
+import { kernelThread, scanSettled, sharedMappings } from './processes.ts';
 
 const line = (mode: string, rest: string): string => `7f1c2a000000-7f1c2a001000 ${mode} 00001000 ${rest}\n`;
 
@@ -72,12 +72,12 @@ for (const [name, counts] of [
 }
 
 test('a kernel thread is known by its flags, whatever a process calls itself', () => {
-  assert.equal(isKernelThread('2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 3 0 0 18446744073709551615'), true);
-  assert.equal(isKernelThread('31 (kworker/0:1H-kblockd) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 0 -20 1 0 60 0 0'), true);
-  assert.equal(isKernelThread('700 (dd) D 1 700 700 0 -1 4194308 82 0 0 0 0 3 0 0 20 0 1 0 900 0 0'), false);
-  assert.equal(isKernelThread('701 (x) S 0 0 0 0 -1 2129984) R 1 701 701 0 -1 4194304 82 0 0'), false);
-  assert.equal(isKernelThread(readFileSync('/proc/self/stat', 'utf8')), false);
-  assert.equal(isKernelThread(''), false);
+  assert.notEqual(kernelThread('2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 3 0 0 18446744073709551615'), null);
+  assert.notEqual(kernelThread('31 (kworker/0:1H-kblockd) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 0 -20 1 0 60 0 0'), null);
+  assert.equal(kernelThread('700 (dd) D 1 700 700 0 -1 4194308 82 0 0 0 0 3 0 0 20 0 1 0 900 0 0'), null);
+  assert.equal(kernelThread('701 (x) S 0 0 0 0 -1 2129984) R 1 701 701 0 -1 4194304 82 0 0'), null);
+  assert.equal(kernelThread(readFileSync('/proc/self/stat', 'utf8')), null);
+  assert.equal(kernelThread(''), null);
 });
 
 test('a process whose first thread has ended still has what its others have open', async (t) => {

@@ -11,7 +11,13 @@ export type OpenNode = { readonly pid: number; readonly command: string; readonl
   | { readonly kind: 'file'; readonly device: string; readonly inode: number; readonly sizeBytes: number; readonly path: string }
 );
 
-export type ProcessScan = { readonly opens: readonly OpenNode[]; readonly namespaces: readonly (readonly Mount[])[] };
+export type ProcessScan = {
+  readonly opens: readonly OpenNode[];
+  /** Of this process. */
+  readonly mounts: readonly Mount[];
+  /** Of every namespace, this process's too. */
+  readonly namespaces: readonly (readonly Mount[])[];
+};
 
 export type ScanOptions = {
   /** Processes that have a pipe in here open are ours, and are left out. */
@@ -45,16 +51,19 @@ function isOwnCommand({ pid, command }: OpenNode): boolean {
 }
 
 function scanProcesses(options: ScanOptions): ProcessScan {
-  const mayHang = slowPlaces(mountsOf('self'), options.files);
-  const namespaces = new Map<string, readonly Mount[]>();
+  const mounts = mountsOf('self');
+  const mayHang = slowPlaces(mounts, options.files);
+  const namespaces = new Map([[quietly(() => readlinkSync('/proc/self/ns/mnt')), mounts]]);
   const opens: OpenNode[] = [];
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
+    const thread = kernelThread(text(`/proc/${pid}/stat`) ?? '');
+    if (thread?.parent === KTHREADD) continue;
     const namespace = quietly(() => readlinkSync(`/proc/${pid}/ns/mnt`));
     if (namespace !== null && !namespaces.has(namespace)) namespaces.set(namespace, mountsOf(pid));
-    if (Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options, mayHang));
+    if (thread === null && Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options, mayHang));
   }
-  return { opens, namespaces: [...namespaces.values()] };
+  return { opens, mounts, namespaces: [...namespaces.values()] };
 }
 
 /** Filesystems whose server is another process or host: asking about a file there may wait for ever. Left out, unless a file
@@ -68,7 +77,6 @@ function slowPlaces(mounts: readonly Mount[], files: ReadonlySet<string>): (path
 
 function opensOf(pid: string, options: ScanOptions, mayHang: (path: string) => boolean): readonly OpenNode[] {
   const process = `/proc/${pid}`;
-  if (isKernelThread(text(`${process}/stat`) ?? '')) return [];
   const own = opensIn(process, Number(pid), options, mayHang);
   // Asked afterwards, as it can have ended meanwhile.
   if (own === null || !hasNoMemory(process)) return own ?? [];
@@ -106,14 +114,14 @@ const hasNoMemory = (process: string): boolean => text(`${process}/statm`)?.star
 
 /** PF_KTHREAD of linux/sched.h */
 const KERNEL_THREAD = 0x0020_0000;
+/** The parent of all kernel threads, always this where they are seen. They are in its namespaces; but for one of their number, whose own has devtmpfs alone. */
+const KTHREADD = 2;
 
-/** Of the text of `/proc/PID/stat`: its flags are the seventh word behind the name, which may hold anything. Most of a host's processes are kernel threads, which have no descriptors: one look, where the others take nine calls. */
-export function isKernelThread(stat: string): boolean {
-  const flags = stat
-    .slice(stat.lastIndexOf(')') + 1)
-    .trim()
-    .split(' ')[6];
-  return (Number(flags ?? 0) & KERNEL_THREAD) !== 0;
+/** Of the text of `/proc/PID/stat`, null for any other process. Parent and flags are the second and seventh word behind the name, which may hold
+ *  anything. Most of a host's processes are kernel threads, which have no descriptors: one look, where the others take ten. */
+export function kernelThread(stat: string): { readonly parent: number } | null {
+  const [, parent, , , , , flags] = stat.slice(stat.lastIndexOf(')') + 2).split(' ', 7);
+  return (Number(flags ?? 0) & KERNEL_THREAD) === 0 ? null : { parent: Number(parent) };
 }
 
 /** Lines of shared mappings of what has a path. One search for what few lines have, and then a look back, over the text as it is:

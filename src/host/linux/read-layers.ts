@@ -29,9 +29,9 @@ export type LayerSource = {
   readonly runFolder: string;
 };
 
-export function readLayers(source: LayerSource): Layers {
+/** `ownMounts`: of this process, where they have just been read. */
+export function readLayers(source: LayerSource, ownMounts = mountsOf('self')): Layers {
   const { roots, programs } = source;
-  const ownMounts = mountsOf('self');
   const nodes = new Map<string, BlockNode | null>();
   const loops = new Map<string, LoopBacking | null>();
   const all: Mount[] = [...ownMounts];
