@@ -81,7 +81,7 @@ async function answer(context: Context, route: Route, options: ApiOptions, answe
   const text = route.body === null ? '' : await bodyText(context);
   const body = route.body === null ? null : validated(route.body, parse(text), 'body', 'VALUE_INVALID');
   const key = route.method === 'post' ? context.req.header('idempotency-key') : undefined;
-  const run = (): Promise<unknown> => route.handle(options, context.req.param(), query, body, context.req.raw.signal);
+  const run = (): Promise<unknown> => route.handle(options, context.req.param(), query, body, () => context.req.raw.signal);
   const value = key === undefined ? await run() : await answered(key, `${context.req.path}\n${text}`, run);
   return context.json(value as object);
 }
