@@ -50,7 +50,13 @@ export type Route = {
 type Taken<Q extends z.ZodObject, B extends z.ZodType | null> = {
   readonly query: Q;
   readonly body: B;
-  readonly handle: (setup: Setup, params: Params, query: z.infer<Q>, body: B extends z.ZodType ? z.infer<B> : null, gone: () => AbortSignal) => Promise<unknown>;
+  readonly handle: (
+    setup: Setup,
+    params: Params,
+    query: z.infer<Q>,
+    body: B extends z.ZodType ? z.infer<B> : null,
+    gone: () => AbortSignal,
+  ) => Promise<unknown>;
 } & Pick<Route, 'method' | 'path' | 'summary' | 'answer'>;
 
 /** The handler sees what the schemas let through. */

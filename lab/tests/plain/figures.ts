@@ -87,28 +87,39 @@ function iops(filename: string, offsetBytes: number, workload: string, block: st
   return (job?.read.iops ?? 0) + (job?.write.iops ?? 0);
 }
 
-/** The same sectors both ways: the VBD, and the partition that its extents lie on. */
+/** The same sectors each time, by the VBD, and by the partition that its extents lie on, twice: what the two differ by in one round is no difference. Each is
+ *  first in turn. Beside them a volume of LVM on the other disk: it is made of the same kernel's linear target. */
 async function vbdBesideRaw(): Promise<void> {
   const { id } = await call('POST', '/disks', { sizeBytes: 64 * 2 ** 20 });
   const { devicePath = '' } = await call('POST', '/vbds', { source: `vd:${id}`, target: '/dev/xvda', domain: '0', mode: 'w' });
+  run('lvm', 'lvcreate', '-q', '-ay', '-Zn', '-Wn', '-L', '64M', '-n', 'two', 'rival');
   const [, , , , start] = run('dmsetup', 'table', run('readlink', '-f', devicePath).trim())
     .trim()
     .split(/\s+/);
-  for (const [workload, block] of [
-    ['randread', '4k'],
-    ['randwrite', '4k'],
-  ] as const) {
-    const [vbd, raw, control]: number[][] = [[], [], []];
-    for (let round = 0; round < Math.ceil(rounds / 4); round += 1) {
-      raw?.push(iops(device, Number(start) * 512, workload, block));
-      vbd?.push(iops(devicePath, 0, workload, block));
-      control?.push(iops(device, Number(start) * 512, workload, block));
-    }
-    print(`${workload} ${block}: raw partition`, raw ?? [], 'IOPS');
-    print(`${workload} ${block}: VBD by device-mapper`, vbd ?? [], 'IOPS');
-    print(`${workload} ${block}: raw partition again (control)`, control ?? [], 'IOPS');
+  const raw = { name: 'raw partition', path: device, offsetBytes: Number(start) * 512 };
+  const ways = [
+    raw,
+    { name: 'VBD by device-mapper', path: devicePath, offsetBytes: 0 },
+    { ...raw, name: 'raw partition again (control)' },
+    { name: 'volume of LVM', path: '/dev/rival/two', offsetBytes: 0 },
+  ];
+  for (const workload of ['randread', 'randwrite']) {
+    const found: number[][] = ways.map(() => []);
+    for (let round = 0; round < Math.ceil(rounds / 2); round += 1)
+      for (const turn of ways.keys()) {
+        const way = (round + turn) % ways.length;
+        const { path = '', offsetBytes = 0 } = ways[way] ?? {};
+        found[way]?.push(iops(path, offsetBytes, workload, '4k'));
+      }
+    for (const [way, { name }] of ways.entries()) print(`${workload} 4k: ${name}`, found[way] ?? [], 'IOPS');
+    const [first = [], vbd = [], control = [], volume = []] = found;
+    const percent = (values: readonly number[]): number[] => values.map((value, round) => 100 * (value / (first[round] ?? 0)));
+    print(`${workload} 4k: VBD beside the partition`, percent(vbd), '%');
+    print(`${workload} 4k: the partition beside itself`, percent(control), '%');
+    print(`${workload} 4k: LVM beside the partition`, percent(volume), '%');
   }
   await call('DELETE', '/vbds/0/xvda');
+  run('lvm', 'lvremove', '-qq', '-f', 'rival/two');
 }
 
 await attachBesideLvchange();

@@ -13,8 +13,9 @@ import { openCookie } from './udev-cookie.ts';
 const controlNode = '/dev/mapper/control';
 const EBUSY = 16;
 
-/** Made, loaded and live, and udev's rules are done with it. PROGRAM_FAILED with the kernel's reason: then there is none. */
-export async function createByKernel(syscalls: Syscalls, { name, uuid, readOnly, table }: NewDevice): Promise<void> {
+/** Made, loaded and live, and udev's rules are done with it. `whenLive`: done while they are at work, and if it fails all of this has failed.
+ *  PROGRAM_FAILED with the kernel's reason: then there is none. */
+export async function createByKernel(syscalls: Syscalls, { name, uuid, readOnly, table }: NewDevice, whenLive: () => Promise<void>): Promise<void> {
   const control = openControl();
   try {
     // Not here, as the kernel may wait: for a device that it opens, or for all who look at a table.
@@ -32,7 +33,9 @@ export async function createByKernel(syscalls: Syscalls, { name, uuid, readOnly,
     try {
       await ask('load', { table, readOnly });
       using cookie = openCookie(syscalls);
-      if (udevWasTold(await ask('resume', { readOnly, cookie: cookie.event }))) await cookie.done(name);
+      const told = udevWasTold(await ask('resume', { readOnly, cookie: cookie.event }));
+      await whenLive();
+      if (told) await cookie.done(name);
     } catch (error) {
       // Without a cookie: udev takes the node away all the same, and nobody waits for that.
       await ask('remove', {}).catch(() => undefined);

@@ -115,7 +115,6 @@ async function makeOrTakeOver(context: Context, plan: VbdPlan, there: OwnDevice 
   const device = { name: nameOf(plan, catalogId), uuid: uuidOf(catalogId, plan.generation), readOnly: plan.mode === 'r', table };
   try {
     await create(context, plan.generation, device);
-    refuseDiscard(context, await expectOwn(context, plan.generation));
   } catch (error) {
     await context.dmsetup.remove(device.name).catch(() => undefined);
     throw await explained(context, plan, error);
@@ -128,18 +127,22 @@ const hasTable = ({ sizeSectors }: OwnDevice): boolean => sizeSectors > 0;
 
 /** Looking first whether a killed creation left the name taken would cost every attach a process. */
 async function create(context: Context, generation: Generation, device: NewDevice): Promise<void> {
+  const whenLive = async (): Promise<void> => refuseDiscard(context, await expectOwn(context, generation));
   try {
-    await make(context, device);
+    await make(context, device, whenLive);
   } catch (error) {
     if (!(await removeHalfMade(context, generation))) throw error;
-    await make(context, device);
+    await make(context, device, whenLive);
   }
 }
 
 /** By dmsetup where this host lacks what is needed to ask the kernel itself, or has no udev: it then makes the node. */
-async function make({ syscalls, dmsetup }: Context, device: NewDevice): Promise<void> {
-  if (syscalls === null || !udevRuns()) return dmsetup.create(device);
-  await createByKernel(syscalls, device);
+async function make({ syscalls, dmsetup }: Context, device: NewDevice, whenLive: () => Promise<void>): Promise<void> {
+  if (syscalls === null || !udevRuns()) {
+    await dmsetup.create(device);
+    return whenLive();
+  }
+  await createByKernel(syscalls, device, whenLive);
   // The kernel had nobody to tell, or udev's rules make no node.
   if (!existsSync(join(mapperFolder, device.name))) await dmsetup.makeNode(device.name);
 }

@@ -83,13 +83,16 @@ async function plugIn(context: Context, plug: Plug): Promise<Plugged> {
   const known = await recordsOfThisBoot(context);
   await refuseTaken(known, plug);
   const before = known.find((each) => each.generation === generation);
-  let record: PlugRecord = before ?? { generation, bootId, target, mode, blockBytes, endpoint, linkTo: null };
+  const linkTo = endpoint.kind === 'block' ? endpoint.path : null;
+  let record: PlugRecord = before ?? { generation, bootId, target, mode, blockBytes, endpoint, linkTo };
   await records.write(record);
   try {
     const device = endpoint.kind === 'block' ? endpoint.path : await makeDevice(context, record);
-    if (record.linkTo !== null && record.linkTo !== device) await removeLink(target, record.linkTo);
-    record = { ...record, linkTo: device };
-    await records.write(record);
+    if (record.linkTo !== device) {
+      await removeLink(target, record.linkTo);
+      record = { ...record, linkTo: device };
+      await records.write(record);
+    }
     await makeLink(target, device);
     return { devicePath: target };
   } catch (error) {

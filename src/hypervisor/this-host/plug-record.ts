@@ -12,7 +12,7 @@ export type PlugRecord = {
   readonly mode: VbdMode;
   readonly blockBytes: 512 | 4096;
   readonly endpoint: Endpoint;
-  /** What the link at the target leads to; null until it is made. */
+  /** What the link at the target leads to, or is about to; null until that is known. */
   readonly linkTo: string | null;
 };
 
