@@ -10,7 +10,7 @@ import { COUNTERS_BYTES, makeCounters } from './counters.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
-import { CHUNK, CMD, CMD_FLAG } from './wire/constants.ts';
+import { CHUNK, CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
 
 const SIZE = 64 * 1024;
 
@@ -30,34 +30,40 @@ function ioOn(disk: Buffer): VbdIo {
   };
 }
 
-/** Hands the input out in pieces, and keeps what is sent. */
-function feed(input: Buffer, sizes: Iterator<number>): { socket: Socket; sent: () => Buffer } {
+/** Hands the input out in pieces, and keeps what is sent. `busy`: whether the client has answers to take, each time that is asked; never, if not said. */
+function feed(input: Buffer, sizes: Iterator<number>, busy?: Iterator<boolean>): { socket: Socket; sent: () => Buffer; times: () => number } {
   const sent: Buffer[] = [];
   let at = 0;
+  const read = (buffer: Buffer, to: number, length: number): number => {
+    assert.ok(length > 0, 'there is room for what is read');
+    const size = Math.min(length, sizes.next().value ?? 1, input.length - at);
+    input.copy(buffer, to, at, at + size);
+    at += size;
+    return size;
+  };
   const socket: Socket = {
-    read(buffer, to, length) {
-      assert.ok(length > 0, 'there is room for what is read');
-      const size = Math.min(length, sizes.next().value ?? 1, input.length - at);
-      input.copy(buffer, to, at, at + size);
-      at += size;
-      return size;
-    },
+    read,
     readNow: () => 0,
+    readMeanwhile: (buffer, to, length) => (busy?.next().value === true ? read(buffer, to, length) : 0),
     write: (buffer, from, length) => void sent.push(Buffer.from(buffer.subarray(from, from + length))),
   };
-  return { socket, sent: () => Buffer.concat(sent) };
+  return { socket, sent: () => Buffer.concat(sent), times: () => sent.length };
 }
 
-function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom: number): Buffer {
-  const { socket, sent } = feed(input, sizes);
+function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom: number, busy: Iterator<boolean>): Buffer {
+  const { socket, sent } = feed(input, sizes, busy);
+  serveOn(socket, ioOn(disk), streamFrom);
+  return sent();
+}
+
+function serveOn(socket: Socket, io: VbdIo, streamFrom: number): void {
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
   const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
   serveRequests(
-    { socket, io: ioOn(disk), ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
-  return sent();
 }
 
 const request = fc.record({
@@ -69,6 +75,7 @@ const request = fc.record({
 /** Whether long writes are written as they come in. */
 const streamFroms = fc.constantFrom(Infinity, 1000);
 const sizes = fc.infiniteStream(fc.integer({ min: 1, max: 40_000 }));
+const busy = fc.infiniteStream(fc.boolean());
 
 /** What a server must answer, by the plainest means. */
 function expected(disk: Buffer, { type, offset, length, cookie }: Required<Omit<RequestFields, 'flags'>>, value: number): Buffer {
@@ -86,13 +93,13 @@ function expected(disk: Buffer, { type, offset, length, cookie }: Required<Omit<
 
 test('however requests are cut into pieces, each is answered once, in order, as a plain disk would', () => {
   fc.assert(
-    fc.property(fc.array(request, { maxLength: 40 }), sizes, streamFroms, (requests, pieces, streamFrom) => {
+    fc.property(fc.array(request, { maxLength: 40 }), sizes, streamFroms, busy, (requests, pieces, streamFrom, hasToTake) => {
       const [disk, model] = [Buffer.alloc(SIZE, 1), Buffer.alloc(SIZE, 1)];
       const input = requests.flatMap(({ type, offset, length, value }, cookie) => [
         requestBytes({ type, offset, length, cookie }),
         type === CMD.WRITE ? Buffer.alloc(length, value) : Buffer.alloc(0),
       ]);
-      const answers = serve(disk, Buffer.concat([...input, requestBytes({ type: CMD.DISC })]), pieces, streamFrom);
+      const answers = serve(disk, Buffer.concat([...input, requestBytes({ type: CMD.DISC })]), pieces, streamFrom, hasToTake);
       const wanted = requests.map(({ value, ...fields }, cookie) => Buffer.from(expected(model, { ...fields, cookie }, value)));
       assert.ok(answers.equals(Buffer.concat(wanted)), 'the answers are those of the model');
       assert.ok(disk.equals(model), 'the disk is that of the model');
@@ -107,12 +114,22 @@ test('bytes that are no requests end the loop: no exception, and no more answere
     fc.tuple(request, fc.uint8Array({ maxLength: 100 })).map(([fields, tail]) => Buffer.concat([requestBytes(fields), tail])),
   );
   fc.assert(
-    fc.property(fc.array(noise, { maxLength: 10 }), sizes, streamFroms, (parts, pieces, streamFrom) => {
+    fc.property(fc.array(noise, { maxLength: 10 }), sizes, streamFroms, busy, (parts, pieces, streamFrom, hasToTake) => {
       const input = Buffer.concat(parts);
-      assert.ok(serve(Buffer.alloc(SIZE), input, pieces, streamFrom).length <= (input.length / 28) * (SIZE + 16));
+      assert.ok(serve(Buffer.alloc(SIZE), input, pieces, streamFrom, hasToTake).length <= (input.length / 28) * (SIZE + 16));
     }),
     { numRuns: 500 },
   );
+});
+
+test('what comes while the client has answers to take is answered with what came before, and all leaves when it has none', () => {
+  const reads = Array.from({ length: 5 }, (_, cookie) => requestBytes({ type: CMD.READ, offset: 0, length: 512, cookie }));
+  const input = Buffer.concat([...reads, requestBytes({ type: CMD.DISC })]);
+  const oneByOne = Array.from({ length: 6 }, () => REQUEST_BYTES);
+  const { socket, sent, times } = feed(input, oneByOne[Symbol.iterator](), [true, true, false, true, false][Symbol.iterator]());
+  serveOn(socket, ioOn(Buffer.alloc(SIZE)), Infinity);
+  assert.equal(sent().length, 5 * (16 + 512));
+  assert.equal(times(), 2, 'three answers, then two');
 });
 
 test('a long write that fails half-way is read to its end and answered once; what comes behind it is served', () => {
@@ -136,13 +153,7 @@ test('a long write that fails half-way is read to its end and answered once; wha
     requestBytes({ type: CMD.READ, offset: 0, length: 16, cookie: 3 }),
   ]);
   const { socket, sent } = feed(input, fc.sample(fc.constant(5000), 1000)[Symbol.iterator]());
-  const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
-  const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
-  const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
-  serveRequests(
-    { socket, io, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
-    new Uint8Array(0),
-  );
+  serveOn(socket, io, 1000);
   const answers = sent();
   assert.deepEqual([answers.readUInt32BE(4), answers.readUInt32BE(16 + 4), answers.readUInt32BE(32 + 4)], [5, 28, 0]);
   assert.deepEqual(

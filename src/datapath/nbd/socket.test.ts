@@ -1,0 +1,27 @@
+// The socket of a connection, on a real pair of sockets.
+
+import assert from 'node:assert/strict';
+import { closeSync } from 'node:fs';
+import { test } from 'node:test';
+import { openSyscalls } from '../../host/syscalls.ts';
+import { socketOf } from './socket.ts';
+
+test('what comes is read meanwhile only as long as the client has answers to take', (t) => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
+  t.after(() => [ours, theirs].forEach(closeSync));
+  const [server, client] = [socketOf(ours, ours, syscalls), socketOf(theirs, theirs, syscalls)];
+  const [answer, request, taken] = [4096, 4096, 4096].map((length, index) => Buffer.allocUnsafeSlow(length).fill(index + 1));
+  assert.ok(answer !== undefined && request !== undefined && taken !== undefined && server.readMeanwhile !== undefined);
+  client.write(request, 0, 28);
+  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has no answers to take');
+  server.write(answer, 0, 4096);
+  assert.equal(server.readMeanwhile(taken, 0, 28), 28, 'it has one');
+  assert.deepEqual(taken.subarray(0, 28), request.subarray(0, 28));
+  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has one, and nothing comes');
+  client.write(request, 0, 28);
+  client.read(taken, 0, 4096);
+  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has taken it');
+  assert.equal(server.read(taken, 0, 28), 28, 'what came is still there');
+});
