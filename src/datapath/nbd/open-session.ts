@@ -36,7 +36,7 @@ export type OpenedSession = {
   readonly exported: Export;
   /** So many from 0 on: what a process has to have open to serve this VBD. */
   readonly descriptors: number;
-  session(socket: Socket, negotiated: Negotiated): Session;
+  session(socket: Socket, negotiated: Pick<Negotiated, 'structured' | 'contexts'>): Session;
 };
 
 /** Loaded only where somebody asks for faults. */

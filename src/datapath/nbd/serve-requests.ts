@@ -49,10 +49,11 @@ export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters'
 };
 
 /** input[at, end) is what was read and not yet served; what lies before `expected` was begun ahead. */
-type Loop = Omit<Session, 'ahead' | 'openAhead'> &
+type Loop = Omit<Session, 'ahead' | 'openAhead' | 'park'> &
   Answering & {
     ahead: AheadQueue | null;
     openAhead: (() => AheadQueue | null) | null;
+    readonly park: (() => void) | undefined;
     readonly cookie: Buffer;
     input: Buffer;
     at: number;
@@ -107,12 +108,25 @@ export function feedRequests(session: Session): RequestFeed {
   };
 }
 
+/** Whatever the session has: all loops have the same fields in the same order, so that what V8 has learnt of one is good for the next. */
 function makeLoop(session: Session, rest: Uint8Array): Loop {
+  const { socket, io, partBytes, counters, served, structured, contexts, page, ahead, openAhead, streamFrom, gatherBytes, park } = session;
   const output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
-  const start = startOf({ ...session, output });
+  const start = startOf({ socket, output, structured });
   const loop: Loop = {
-    ...session,
-    openAhead: session.openAhead ?? null,
+    socket,
+    io,
+    partBytes,
+    counters,
+    served,
+    structured,
+    contexts,
+    page,
+    ahead,
+    openAhead: openAhead ?? null,
+    streamFrom,
+    gatherBytes,
+    park,
     coldness: makeColdness(),
     cookie: Buffer.alloc(8),
     input: Buffer.allocUnsafeSlow(INPUT_BYTES),
@@ -121,7 +135,7 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
     at: 0,
     end: rest.length,
     expected: 0,
-    nowMs: 0,
+    nowMs: performance.now(),
     request: requestPlace(),
     glance: requestPlace(),
     filled: start,

@@ -13,6 +13,8 @@ export const IDLE = -1;
 export type Socket = {
   /** Waits; 0 at the end; IDLE on sockets that wait for a limited time only. */
   read(buffer: Buffer, at: number, length: number): number;
+  /** The same of what is on its way: not asked for long, as its sender may need this processor to send it (nbdcopy with 4 connections on two: 6 % faster). */
+  readRest?(buffer: Buffer, at: number, length: number): number;
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
@@ -56,7 +58,7 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   const untakenAt = Number(syscalls.addressOf(untaken));
   const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
   let pollMs = 0;
-  const wait = (address: number, length: number): number => {
+  const wait = (address: number, length: number, mostPollMs: number): number => {
     const began = performance.now();
     if (pollMs > 0) {
       do {
@@ -64,21 +66,23 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
           const result = receiveNow(input, address, length);
           if (result !== -EAGAIN && result !== -EINTR) return result;
         }
-      } while (performance.now() - began < pollMs);
+      } while (performance.now() - began < Math.min(pollMs, mostPollMs));
     }
     const result = receive(input, address, length);
     pollMs = performance.now() - began < POLL_MS ? Math.min(POLL_MS, Math.max(FIRST_POLL_MS, 2 * pollMs)) : 0;
     return result;
   };
+  const waitFor = (address: number, length: number, mostPollMs: number): number => {
+    for (;;) {
+      const result = wait(address, length, mostPollMs);
+      if (result >= 0) return result;
+      if (result === -EAGAIN) return IDLE;
+      if (result !== -EINTR) throw systemError(-result);
+    }
+  };
   return {
-    read(buffer, at, length) {
-      for (;;) {
-        const result = wait(inputAddress(buffer) + at, length);
-        if (result >= 0) return result;
-        if (result === -EAGAIN) return IDLE;
-        if (result !== -EINTR) throw systemError(-result);
-      }
-    },
+    read: (buffer, at, length) => waitFor(inputAddress(buffer) + at, length, POLL_MS),
+    readRest: (buffer, at, length) => waitFor(inputAddress(buffer) + at, length, FIRST_POLL_MS),
     addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     readMeanwhile(buffer, at, length) {

@@ -27,6 +27,9 @@ export type Outcome = {
   readonly error: Error | null;
 };
 
+/** As a small integer, like all places in a buffer: an offset is a floating-point number, and what is added to one becomes one. */
+const intoBlock = (offset: number): number => (offset % BLOCK_BYTES) | 0;
+
 /** The payload begins at input[at]; null when the client left before its end. */
 export function streamWrite(
   socket: Socket,
@@ -42,7 +45,7 @@ export function streamWrite(
     const here = Math.min(end - at, length - done);
     const last = done + here === length;
     // Whole blocks, but for the end: a block written in two parts is read by the filesystem in between.
-    const part = last ? here : here - ((offset + done + here) % BLOCK_BYTES);
+    const part = last ? here : here - intoBlock(offset + done + here);
     if (part > 0 && (part >= gatherBytes || last)) {
       try {
         if (!failed) io.write(offset + done, input, at, part);
@@ -57,7 +60,7 @@ export function streamWrite(
     if (at > 0) input.copyWithin(0, at, end);
     end -= at;
     at = 0;
-    const count = socket.read(input, end, Math.min(PART_BYTES, input.length - end));
+    const count = (socket.readRest ?? socket.read)(input, end, Math.min(PART_BYTES, input.length - end));
     if (count === 0) return null;
     if (count !== IDLE) end += count;
   }

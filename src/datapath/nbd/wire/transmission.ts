@@ -28,7 +28,8 @@ export type Request = {
 /** What a loop reads one request after the other into: a new object each would be garbage to collect. */
 export type RequestPlace = { -readonly [Field in keyof Request]: Request[Field] };
 
-export const requestPlace = (): RequestPlace => ({ type: 0, flags: 0, cookieAt: 0, offset: 0, length: 0 });
+/** An offset is a floating-point number to V8 from the first: an object whose fields change their kind becomes one of another kind, and all that was learnt of it is void. */
+export const requestPlace = (): RequestPlace => ({ type: 0, flags: 0, cookieAt: 0, offset: Number.NaN, length: 0 });
 
 /** false: not a request, and nothing after it can be trusted. There must be REQUEST_BYTES bytes. */
 export function parseRequest(input: Uint8Array, at: number, into: RequestPlace): boolean {
