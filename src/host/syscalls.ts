@@ -198,10 +198,12 @@ function bindProcesses(
   Syscalls,
   'readAt' | 'writeAt' | 'receive' | 'receiveNow' | 'send' | 'prctl' | 'poll' | 'pidfdOpen' | 'pidfdGetfd' | 'clockState' | 'ioPriority' | 'setIoPriority'
 > {
-  const pread = libc.func('int64_t pread(int fd, uint64_t address, size_t length, int64_t position)');
-  const pwrite = libc.func('int64_t pwrite(int fd, uint64_t address, size_t length, int64_t position)');
-  const recv = libc.func('int64_t recv(int fd, uint64_t address, size_t length, int flags)');
-  const send = libc.func('int64_t send(int fd, uint64_t address, size_t length, int flags)');
+  // The kernel moves less than 2^31 bytes at once: an int holds the answer, and koffi makes one in less time than 64 bits (random reads of 4 KiB one by one:
+  // 38 instead of 30 to 34 thousand a second).
+  const pread = libc.func('int pread(int fd, uint64_t address, size_t length, int64_t position)');
+  const pwrite = libc.func('int pwrite(int fd, uint64_t address, size_t length, int64_t position)');
+  const recv = libc.func('int recv(int fd, uint64_t address, size_t length, int flags)');
+  const send = libc.func('int send(int fd, uint64_t address, size_t length, int flags)');
   const prctl = libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)');
   const pollOne = libc.func('int poll(_Inout_ uint8_t *fds, unsigned long count, int timeout)');
   const pidfdOpen = libc.func('long syscall(long number, int pid, uint32_t flags)');

@@ -132,6 +132,24 @@ test('what comes while the client has answers to take is answered with what came
   assert.equal(times(), 2, 'three answers, then two');
 });
 
+test('what is answered leaves before a flush is waited for', () => {
+  const { socket, times } = feed(
+    Buffer.concat([
+      requestBytes({ type: CMD.READ, offset: 0, length: 512, cookie: 1 }),
+      requestBytes({ type: CMD.FLUSH, cookie: 2 }),
+      requestBytes({ type: CMD.READ, offset: 0, length: 512, cookie: 3 }),
+      requestBytes({ type: CMD.WRITE, flags: CMD_FLAG.FUA, offset: 0, length: 1, cookie: 4 }),
+      Buffer.alloc(1),
+      requestBytes({ type: CMD.DISC }),
+    ]),
+    [1000][Symbol.iterator](),
+  );
+  const left: number[] = [];
+  const io = { ...ioOn(Buffer.alloc(SIZE)), flush: () => void left.push(times()) };
+  serveOn(socket, io, Infinity);
+  assert.deepEqual(left, [1, 2], 'the read before the flush, and flush and read before the write that flushes');
+});
+
 test('a long write that fails half-way is read to its end and answered once; what comes behind it is served', () => {
   const disk = Buffer.alloc(SIZE, 1);
   let left = 2;

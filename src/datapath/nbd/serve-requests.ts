@@ -27,7 +27,7 @@ import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
 import type { SharedPage } from './shared-page.ts';
 import { IDLE } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
-import { CMD, REQUEST_BYTES } from './wire/constants.ts';
+import { CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
 import { parseRequest, refusalOf, requestPlace } from './wire/transmission.ts';
 import type { Request, RequestPlace } from './wire/transmission.ts';
 
@@ -222,6 +222,9 @@ function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, w
   }
 }
 
+/** What is answered already is not left to wait for these. */
+const mayTakeLong = ({ type, flags }: Request): boolean => type !== CMD.READ && (type !== CMD.WRITE || (flags & CMD_FLAG.FUA) !== 0);
+
 /** 'served', 'leave', or the bytes that the first unfinished request has in all. */
 function serveNext(loop: Loop): 'served' | 'leave' | number {
   const waiting = loop.end - loop.at;
@@ -235,6 +238,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
   if (waiting < REQUEST_BYTES + payload) return REQUEST_BYTES + payload;
   if (!beginsAhead(loop, request, waiting - payload)) {
     settle(loop, request);
+    if (mayTakeLong(request)) send(loop);
     serve(loop, request, loop.at + REQUEST_BYTES);
     const ms = lap(loop);
     loop.counters.took(KIND_OF[request.type] ?? 'other', ms);

@@ -13,15 +13,23 @@ test('what comes is read meanwhile only as long as the client has answers to tak
   t.after(() => [ours, theirs].forEach(closeSync));
   const [server, client] = [socketOf(ours, ours, syscalls), socketOf(theirs, theirs, syscalls)];
   const [answer, request, taken] = [4096, 4096, 4096].map((length, index) => Buffer.allocUnsafeSlow(length).fill(index + 1));
-  assert.ok(answer !== undefined && request !== undefined && taken !== undefined && server.readMeanwhile !== undefined);
+  assert.ok(answer !== undefined && request !== undefined && taken !== undefined);
+  // Asked often enough, as it is not looked each time.
+  const meanwhile = (): number => {
+    for (let times = 0; times < 20; times += 1) {
+      const count = server.readMeanwhile?.(taken, 0, 28) ?? 0;
+      if (count > 0) return count;
+    }
+    return 0;
+  };
   client.write(request, 0, 28);
-  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has no answers to take');
+  assert.equal(meanwhile(), 0, 'it has no answers to take');
   server.write(answer, 0, 4096);
-  assert.equal(server.readMeanwhile(taken, 0, 28), 28, 'it has one');
+  assert.equal(meanwhile(), 28, 'it has one');
   assert.deepEqual(taken.subarray(0, 28), request.subarray(0, 28));
-  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has one, and nothing comes');
+  assert.equal(meanwhile(), 0, 'it has one, and nothing comes');
   client.write(request, 0, 28);
   client.read(taken, 0, 4096);
-  assert.equal(server.readMeanwhile(taken, 0, 28), 0, 'it has taken it');
+  assert.equal(meanwhile(), 0, 'it has taken it');
   assert.equal(server.read(taken, 0, 28), 28, 'what came is still there');
 });

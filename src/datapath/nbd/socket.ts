@@ -33,6 +33,8 @@ const FIRST_POLL_MS = 0.01;
 const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
 const SIOCOUTQ = 0x5411;
+/** A client that waits for each answer never has others: it is asked less and less often, as that takes a fortieth of such a request. */
+const LONGEST_PAUSE = 15;
 /** Of a buffer whose address stays. */
 const STAYING_BYTES = 1024;
 
@@ -57,6 +59,9 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   const untaken = Buffer.allocUnsafeSlow(STAYING_BYTES);
   const untakenAt = Number(syscalls.addressOf(untaken));
   const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
+  /** Times that it is not asked whether the client has answers to take, as it had none. */
+  let pause = 0;
+  let unasked = 0;
   let pollMs = 0;
   const wait = (address: number, length: number, mostPollMs: number): number => {
     const began = performance.now();
@@ -86,6 +91,16 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
     addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     readMeanwhile(buffer, at, length) {
+      if (unasked > 0) {
+        unasked -= 1;
+        return 0;
+      }
+      if (!hasToTake()) {
+        pause = Math.min(LONGEST_PAUSE, 2 * pause + 1);
+        unasked = pause;
+        return 0;
+      }
+      pause = 0;
       const began = performance.now();
       while (hasToTake() && performance.now() - began < POLL_MS) {
         const result = receiveNow(input, inputAddress(buffer) + at, length);
