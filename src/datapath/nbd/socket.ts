@@ -18,7 +18,8 @@ export type Socket = {
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
-  /** What comes while the client has answers to take; 0 = it has taken all that were sent, or nothing has come for long. Absent where that is not known. */
+  /** What comes while the client has answers to take; 0 = it has taken all that were sent, nothing has come for long, or it is not looked this time. Absent where
+   *  that is not known. */
   readMeanwhile?(buffer: Buffer, at: number, length: number): number;
   /** Where a buffer that is read into or written from lies in memory, where that is known. */
   addressOf?(buffer: Buffer): number;
