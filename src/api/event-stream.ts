@@ -7,7 +7,7 @@ import { events } from '../app/events.ts';
 import type { System } from '../app/system.ts';
 
 export type Changes = {
-  /** Resolves when any process has changed the catalog. */
+  /** Resolves soon after any process has changed the catalog. */
   readonly changed: (signal: AbortSignal) => Promise<void>;
   /** Ends with the daemon; from then on `changed` no longer waits. */
   readonly ended: AbortSignal;

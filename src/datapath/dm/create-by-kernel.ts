@@ -34,8 +34,10 @@ export async function createByKernel(syscalls: Syscalls, { name, uuid, readOnly,
       await ask('load', { table, readOnly });
       using cookie = openCookie(syscalls);
       const told = udevWasTold(await ask('resume', { readOnly, cookie: cookie.event }));
-      await whenLive();
+      const [done] = await Promise.allSettled([whenLive()]);
+      // First: while udev is at work it may have the device open, and then it could not be removed.
       if (told) await cookie.done(name);
+      if (done.status === 'rejected') throw done.reason;
     } catch (error) {
       // Without a cookie: udev takes the node away all the same, and nobody waits for that.
       await ask('remove', {}).catch(() => undefined);

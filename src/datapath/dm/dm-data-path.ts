@@ -127,13 +127,19 @@ const hasTable = ({ sizeSectors }: OwnDevice): boolean => sizeSectors > 0;
 
 /** Looking first whether a killed creation left the name taken would cost every attach a process. */
 async function create(context: Context, generation: Generation, device: NewDevice): Promise<void> {
-  const whenLive = async (): Promise<void> => refuseDiscard(context, await expectOwn(context, generation));
+  let live: OwnDevice | null = null;
+  const whenLive = async (): Promise<void> => {
+    live = await expectOwn(context, generation);
+    refuseDiscard(context, live);
+  };
   try {
     await make(context, device, whenLive);
   } catch (error) {
     if (!(await removeHalfMade(context, generation))) throw error;
     await make(context, device, whenLive);
   }
+  // Once more: a rule of udev's may have set it.
+  refuseDiscard(context, live ?? (await expectOwn(context, generation)));
 }
 
 /** By dmsetup where this host lacks what is needed to ask the kernel itself, or has no udev: it then makes the node. */

@@ -72,12 +72,18 @@ for (const [name, counts] of [
 }
 
 test('a kernel thread is known by its flags, whatever a process calls itself', () => {
-  assert.notEqual(kernelThread('2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 3 0 0 18446744073709551615'), null);
-  assert.notEqual(kernelThread('31 (kworker/0:1H-kblockd) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 0 -20 1 0 60 0 0'), null);
+  assert.deepEqual(kernelThread('2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 5 0 0 20 0 1 0 3 0 0 18446744073709551615'), { parent: 0 });
+  assert.deepEqual(kernelThread('31 (kworker/0:1H-kblockd) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 0 -20 1 0 60 0 0'), { parent: 2 });
   assert.equal(kernelThread('700 (dd) D 1 700 700 0 -1 4194308 82 0 0 0 0 3 0 0 20 0 1 0 900 0 0'), null);
   assert.equal(kernelThread('701 (x) S 0 0 0 0 -1 2129984) R 1 701 701 0 -1 4194304 82 0 0'), null);
   assert.equal(kernelThread(readFileSync('/proc/self/stat', 'utf8')), null);
   assert.equal(kernelThread(''), null);
+});
+
+test('the mounts of this process are told once, as those of its namespace', async () => {
+  const { mounts, namespaces } = await scanSettled({ runFolder: '/nowhere', ownPid: process.pid, files: new Set() });
+  assert.ok(mounts.some(({ mountPoint }) => mountPoint === '/'));
+  assert.equal(namespaces.filter((each) => each === mounts).length, 1);
 });
 
 test('a process whose first thread has ended still has what its others have open', async (t) => {

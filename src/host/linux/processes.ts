@@ -60,7 +60,11 @@ function scanProcesses(options: ScanOptions): ProcessScan {
     const thread = kernelThread(text(`/proc/${pid}/stat`) ?? '');
     if (thread?.parent === KTHREADD) continue;
     const namespace = quietly(() => readlinkSync(`/proc/${pid}/ns/mnt`));
-    if (namespace !== null && !namespaces.has(namespace)) namespaces.set(namespace, mountsOf(pid));
+    if (namespace !== null && !namespaces.has(namespace)) {
+      const found = mountsOf(pid);
+      // None: it has ended in between, and another process of that namespace tells.
+      if (found.length > 0) namespaces.set(namespace, found);
+    }
     if (thread === null && Number(pid) !== options.ownPid) opens.push(...opensOf(pid, options, mayHang));
   }
   return { opens, mounts, namespaces: [...namespaces.values()] };

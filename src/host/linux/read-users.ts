@@ -33,25 +33,25 @@ export async function readUsers(options: UsersOptions): Promise<readonly SectorU
   };
   // Before all stacks are looked at: one that is made in between is found by that look, or counts as hidden. The other way round
   // it would be there too late for the one and too early for the other.
-  const asked = withPartitions(options, layers);
-  const heldOpenly = new Set(asked.filter((number) => (layers.node(number)?.holders.length ?? 0) > 0));
+  const heldOpenly = new Set(withPartitions(options, layers).filter((number) => (layers.node(number)?.holders.length ?? 0) > 0));
   const users = [
     ...(await mountUsers(options, layers, namespaces.flat(), ofNode)),
     ...(await swapUsers(options, layers, ofNode)),
     ...(await stackUsers(options, layers)),
     ...(await processUsers(layers, opens, ofNode)),
   ];
-  return [...users, ...(await hiddenHolders(layers, { asked, users, heldOpenly }, ofNode))];
+  return [...users, ...(await hiddenHolders(options, layers, { users, heldOpenly }, ofNode))];
 }
 
 /** What else the kernel holds refuses to be opened exclusively, and counts as a writer. Read-only, or udev would wake. */
 async function hiddenHolders(
+  options: UsersOptions,
   layers: Layers,
-  { asked, users, heldOpenly }: { readonly asked: readonly string[]; readonly users: readonly SectorUser[]; readonly heldOpenly: ReadonlySet<string> },
+  { users, heldOpenly }: { readonly users: readonly SectorUser[]; readonly heldOpenly: ReadonlySet<string> },
   ofNode: (number: string) => Promise<Footprint>,
 ): Promise<SectorUser[]> {
   const hidden: SectorUser[] = [];
-  for (const number of asked) {
+  for (const number of withPartitions(options, layers)) {
     const node = layers.node(number);
     if (node === null || heldOpenly.has(number)) continue;
     const footprint = await ofNode(number);
