@@ -2,7 +2,7 @@
 // its disk, and nothing is remembered here: what exists is found by its UUID, by whichever daemon. Revoking makes the error
 // table live; from then on the device leads nowhere, and it goes as soon as its holder lets it go.
 
-import { closeSync, constants, existsSync, lstatSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, lstatSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { XvdError } from '../../base/error.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
@@ -175,7 +175,9 @@ async function takeOver(context: Context, device: OwnDevice, table: string): Pro
 /** What a device does with a discard is its own affair; what is below us may keep the old bytes, or another's. */
 function refuseDiscard({ log }: Context, { folder, generation }: OwnDevice): void {
   try {
-    writeFileSync(join(folder, 'queue/discard_max_bytes'), '0');
+    const most = join(folder, 'queue/discard_max_bytes');
+    // Setting it stops the queue for as long as all processors take to notice: some ms of an attach in the lab.
+    if (readFileSync(most, 'utf8').trim() !== '0') writeFileSync(most, '0');
   } catch (error) {
     log('dm.discard-not-refused', { generation, reason: (error as Error).message });
   }
