@@ -9,7 +9,7 @@ export type CatalogWatch = {
 };
 
 /** An operation changes the catalog more than once, and each change of SQLite's log is told in several parts: one look does for all of that, and
- *  not while the operation is at work. */
+ *  mostly when the operation waits for something. */
 const LOOK_AFTER_MS = 50;
 
 export function watchCatalog(catalog: Catalog, folder: string, until: AbortSignal): CatalogWatch {

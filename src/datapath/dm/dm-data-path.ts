@@ -127,11 +127,7 @@ const hasTable = ({ sizeSectors }: OwnDevice): boolean => sizeSectors > 0;
 
 /** Looking first whether a killed creation left the name taken would cost every attach a process. */
 async function create(context: Context, generation: Generation, device: NewDevice): Promise<void> {
-  let live: OwnDevice | null = null;
-  const whenLive = async (): Promise<void> => {
-    live = await expectOwn(context, generation);
-    refuseDiscard(context, live);
-  };
+  const whenLive = async (): Promise<void> => refuseDiscard(context, await expectOwn(context, generation));
   try {
     await make(context, device, whenLive);
   } catch (error) {
@@ -139,7 +135,7 @@ async function create(context: Context, generation: Generation, device: NewDevic
     await make(context, device, whenLive);
   }
   // Once more: a rule of udev's may have set it.
-  refuseDiscard(context, live ?? (await expectOwn(context, generation)));
+  await whenLive();
 }
 
 /** By dmsetup where this host lacks what is needed to ask the kernel itself, or has no udev: it then makes the node. */

@@ -6,7 +6,7 @@ import { invariant } from '../../base/invariant.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 
 /** V8 keeps the bytes of smaller arrays on its heap, and moves them. */
-const SMALLEST_BYTES = 1024;
+export const SMALLEST_BYTES = 1024;
 
 export function makeAddresses(syscalls: Syscalls): (buffer: Buffer) => number {
   let last: Buffer | null = null;

@@ -64,8 +64,7 @@ function openRehearsal(syscalls: Syscalls, device: number): OpenedSession {
 
 function serveOnce(syscalls: Syscalls, [client, server]: readonly [number, number], opened: OpenedSession): void {
   const said = conversation();
-  const addressOf = makeAddresses(syscalls);
-  syscalls.send(client, addressOf(said), said.length);
+  syscalls.send(client, makeAddresses(syscalls)(said), said.length);
   const socket = socketOf(server, server, syscalls);
   const agreed = negotiate(socket, opened.exported, () => true);
   if (agreed !== null) serveRequests(opened.session(socket, agreed.negotiated), agreed.rest);
@@ -75,7 +74,7 @@ function serveOnce(syscalls: Syscalls, [client, server]: readonly [number, numbe
 function serveLongWrite(syscalls: Syscalls, [client, server]: readonly [number, number], opened: OpenedSession): void {
   const said = Buffer.concat([request(CMD.WRITE, 0, LONG_BYTES), request(CMD.DISC, 0, 0)]);
   const there = REQUEST_BYTES + LONG_THERE_BYTES;
-  syscalls.send(client, Number(syscalls.addressOf(said)) + there, said.length - there);
+  syscalls.send(client, makeAddresses(syscalls)(said) + there, said.length - there);
   serveRequests(opened.session(socketOf(server, server, syscalls), { structured: true, contexts: [] }), said.subarray(0, there));
   takeAnswers(syscalls, client);
 }
@@ -83,7 +82,7 @@ function serveLongWrite(syscalls: Syscalls, [client, server]: readonly [number, 
 /** And asks once more than there are: how a call fails is rehearsed, too. */
 function takeAnswers(syscalls: Syscalls, client: number): void {
   const answers = Buffer.allocUnsafeSlow(64 * 1024);
-  const address = Number(syscalls.addressOf(answers));
+  const address = makeAddresses(syscalls)(answers);
   while (syscalls.receiveNow(client, address, answers.length) > 0);
 }
 

@@ -5,16 +5,15 @@
 import { readSync, writeSync } from 'node:fs';
 import { EAGAIN, EINTR } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
-import { makeAddresses, systemError } from './memory-address.ts';
+import { makeAddresses, SMALLEST_BYTES, systemError } from './memory-address.ts';
 
 /** Of read(): nothing has come for as long as the socket may wait. */
 export const IDLE = -1;
 
 export type Socket = {
-  /** Waits; 0 at the end; IDLE on sockets that wait for a limited time only. */
-  read(buffer: Buffer, at: number, length: number): number;
-  /** The same of what is on its way: not asked for long, as its sender may need this processor to send it (nbdcopy with 4 connections on two: 6 % faster). */
-  readRest?(buffer: Buffer, at: number, length: number): number;
+  /** Waits; 0 at the end; IDLE on sockets that wait for a limited time only. `onItsWay`: not asked for long, as its sender may need this processor to
+   *  send it (nbdcopy with 4 connections on two: 6 % faster). */
+  read(buffer: Buffer, at: number, length: number, onItsWay?: boolean): number;
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
@@ -36,8 +35,6 @@ const ASKED_AT_ONCE = 4;
 const SIOCOUTQ = 0x5411;
 /** A client that waits for each answer never has others: it is asked less and less often, as that takes a fortieth of such a request. */
 const LONGEST_PAUSE = 15;
-/** Of a buffer whose address stays. */
-const STAYING_BYTES = 1024;
 
 /** Blocking socket on a descriptor. */
 export const socketOf = (input: number, output: number, syscalls: Syscalls | null): Socket =>
@@ -57,8 +54,8 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   const inputAddress = makeAddresses(syscalls);
   const outputAddress = makeAddresses(syscalls);
   const { receive, receiveNow, send } = syscalls;
-  const untaken = Buffer.allocUnsafeSlow(STAYING_BYTES);
-  const untakenAt = Number(syscalls.addressOf(untaken));
+  const untaken = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
+  const untakenAt = makeAddresses(syscalls)(untaken);
   const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
   /** Times that it is not asked whether the client has answers to take, as it had none. */
   let pause = 0;
@@ -78,17 +75,15 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
     pollMs = performance.now() - began < POLL_MS ? Math.min(POLL_MS, Math.max(FIRST_POLL_MS, 2 * pollMs)) : 0;
     return result;
   };
-  const waitFor = (address: number, length: number, mostPollMs: number): number => {
-    for (;;) {
-      const result = wait(address, length, mostPollMs);
-      if (result >= 0) return result;
-      if (result === -EAGAIN) return IDLE;
-      if (result !== -EINTR) throw systemError(-result);
-    }
-  };
   return {
-    read: (buffer, at, length) => waitFor(inputAddress(buffer) + at, length, POLL_MS),
-    readRest: (buffer, at, length) => waitFor(inputAddress(buffer) + at, length, FIRST_POLL_MS),
+    read(buffer, at, length, onItsWay = false) {
+      for (;;) {
+        const result = wait(inputAddress(buffer) + at, length, onItsWay ? FIRST_POLL_MS : POLL_MS);
+        if (result >= 0) return result;
+        if (result === -EAGAIN) return IDLE;
+        if (result !== -EINTR) throw systemError(-result);
+      }
+    },
     addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     readMeanwhile(buffer, at, length) {

@@ -60,7 +60,7 @@ export function streamWrite(
     if (at > 0) input.copyWithin(0, at, end);
     end -= at;
     at = 0;
-    const count = (socket.readRest ?? socket.read)(input, end, Math.min(PART_BYTES, input.length - end));
+    const count = socket.read(input, end, Math.min(PART_BYTES, input.length - end), true);
     if (count === 0) return null;
     if (count !== IDLE) end += count;
   }
