@@ -177,13 +177,23 @@ export function startOf({ socket, output, structured }: Pick<Answering, 'socket'
   return (LINE_BYTES - (dataAt % LINE_BYTES)) % LINE_BYTES;
 }
 
-export function send(loop: Answering): void {
-  loop.absorbed = 0;
+/** What is to leave, and behind it data that need not be copied for that. */
+export function sendBehind(loop: Answering, data: Buffer, at: number, length: number): void {
+  send(loop);
+  write(loop, data, at, length);
+}
+
+function write({ socket }: Answering, buffer: Buffer, at: number, length: number): void {
   try {
-    if (loop.filled > loop.start) loop.socket.write(loop.output, loop.start, loop.filled - loop.start);
+    socket.write(buffer, at, length);
   } catch (error) {
     throw new ClientGone('the client is gone', { cause: error });
   }
+}
+
+export function send(loop: Answering): void {
+  loop.absorbed = 0;
+  if (loop.filled > loop.start) write(loop, loop.output, loop.start, loop.filled - loop.start);
   loop.filled = loop.start;
   if (loop.output.length > KEPT_BYTES) exchange(loop, OUTPUT_BYTES);
 }

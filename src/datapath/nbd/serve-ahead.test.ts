@@ -11,11 +11,14 @@ import type { VbdIo } from './vbd-io.ts';
 import { CMD } from './wire/constants.ts';
 
 const BLOCK = 4096;
+/** An answer of so much leaves from where it was read. */
+const LONG_BLOCK = 64 * 1024;
 const BLOCKS = 256;
-const ANSWER = 16 + BLOCK;
+/** Of an answer, before its data. */
+const HEAD_BYTES = 16;
 
 /** A disk whose block n is full of n, and the device below it: slow or not. */
-function openDisk() {
+function openDisk(blockBytes = BLOCK) {
   const waitedFor: number[] = [];
   const begun: number[] = [];
   const inFlight: number[] = [];
@@ -25,8 +28,8 @@ function openDisk() {
   const io: VbdIo = {
     read(offset, buffer, at, length) {
       nowMs += slow ? 1 : 0.001;
-      waitedFor.push(offset / BLOCK);
-      buffer.fill(offset / BLOCK, at, at + length);
+      waitedFor.push(offset / blockBytes);
+      buffer.fill(offset / blockBytes, at, at + length);
     },
     write: () => {},
     zero: () => true,
@@ -35,28 +38,29 @@ function openDisk() {
     placeOf: (offset) => ({ fd: 0, offset, segment: 0 }),
     status: () => [],
   };
-  const memory = new Uint8Array(32 * BLOCK);
+  const memory = new Uint8Array(32 * blockBytes);
   const queue = {
     memory,
     begin(_kind: 'read' | 'write', slot: number, _fd: number, offset: number) {
-      begun.push(offset / BLOCK);
-      memory.fill(offset / BLOCK, slot * BLOCK, (slot + 1) * BLOCK);
+      begun.push(offset / blockBytes);
+      memory.fill(offset / blockBytes, slot * blockBytes, (slot + 1) * blockBytes);
       inFlight.push(slot);
       return 0;
     },
     poll: () => {},
     /** The last is ready first. */
-    wait: (finished: (slot: number, result: number, late: boolean) => void) => finished(inFlight.pop() ?? assert.fail('nothing is in flight'), BLOCK, slow),
+    wait: (finished: (slot: number, result: number, late: boolean) => void) =>
+      finished(inFlight.pop() ?? assert.fail('nothing is in flight'), blockBytes, slow),
   };
-  const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: BLOCK, writes: false, placeOf: io.placeOf }));
+  const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: blockBytes, writes: false, placeOf: io.placeOf }));
   mock.method(performance, 'now', () => nowMs);
-  return { io, openAhead, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
+  return { blockBytes, io, openAhead, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
 }
 
 type Batch = { readonly slow: boolean; readonly blocks: readonly number[]; readonly flush?: true };
 
 /** What each batch of requests, told at once, is answered: the block of each cookie. */
-function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batches: readonly Batch[]): ReadonlyMap<number, number> {
+function serveBatches({ blockBytes, io, openAhead, now }: ReturnType<typeof openDisk>, batches: readonly Batch[]): ReadonlyMap<number, number> {
   const answers: Buffer[] = [];
   const left = [...batches];
   let cookie = 0;
@@ -66,13 +70,13 @@ function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batch
       const batch = left.shift();
       if (batch === undefined) return 0;
       now.setSlow(batch.slow);
-      const reads = batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * BLOCK, length: BLOCK, cookie: cookie++ }));
+      const reads = batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * blockBytes, length: blockBytes, cookie: cookie++ }));
       return Buffer.concat([...reads, ...(batch.flush === true ? [requestBytes({ type: CMD.FLUSH })] : [])]).copy(buffer, at);
     },
     readNow: () => 0,
     write: (buffer: Buffer, at: number, length: number) => void answers.push(Buffer.from(buffer.subarray(at, at + length))),
   };
-  const served = { sizeBytes: BLOCKS * BLOCK, readOnly: true, minimumBytes: 1, contexts: false };
+  const served = { sizeBytes: BLOCKS * blockBytes, readOnly: true, minimumBytes: 1, contexts: false };
   const limits = { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
   serveRequests(
     { socket, io, ahead: null, openAhead, ...limits, page, counters: countersForNobody(), served, structured: false, contexts: [] },
@@ -80,9 +84,9 @@ function serveBatches({ io, openAhead, now }: ReturnType<typeof openDisk>, batch
   );
   const all = Buffer.concat(answers);
   const told = new Map<number, number>();
-  for (let at = 0; at + ANSWER <= all.length; at += ANSWER) {
-    const data = all.subarray(at + 16, at + ANSWER);
-    assert.ok(data.equals(Buffer.alloc(BLOCK, data[0])));
+  for (let at = 0; at + HEAD_BYTES + blockBytes <= all.length; at += HEAD_BYTES + blockBytes) {
+    const data = all.subarray(at + HEAD_BYTES, at + HEAD_BYTES + blockBytes);
+    assert.ok(data.equals(Buffer.alloc(blockBytes, data[0])));
     told.set(Number(all.readBigUInt64BE(at + 8)), data[0] ?? -1);
   }
   return told;
@@ -110,6 +114,20 @@ test('reads are begun ahead while the device is slow, each is answered with its 
     assert.equal(disk.openAhead.mock.callCount(), 1);
     // By the last batch all came at once.
     assert.deepEqual(disk.waitedFor.slice(-20), range(140, 20));
+  } finally {
+    mock.restoreAll();
+  }
+});
+
+test('long reads are answered from where they were read: each head stands before its own data', () => {
+  const disk = openDisk(LONG_BLOCK);
+  try {
+    const told = serveBatches(disk, [{ slow: true, blocks: range(0, 60) }]);
+    assert.deepEqual(
+      [...told].toSorted(([a], [b]) => a - b),
+      range(0, 60).map((block) => [block, block]),
+    );
+    assert.ok(disk.begun.length > 50);
   } finally {
     mock.restoreAll();
   }

@@ -16,6 +16,7 @@ import {
   room,
   SEND_BYTES,
   send,
+  sendBehind,
   serve,
   startOf,
   written,
@@ -218,9 +219,11 @@ function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, w
       return answerDone(loop, request, cookies);
     }
     if (!whole) return readWaiting(loop, request, cookies);
-    room(loop, request.length + HEADROOM);
-    const at = putReadHead(loop, request, cookies);
-    loop.filled = at + data.copy(loop.output, at, dataAt, dataAt + request.length);
+    const long = request.length >= SEND_BYTES;
+    room(loop, HEADROOM + (long ? 0 : request.length));
+    loop.filled = putReadHead(loop, request, cookies);
+    if (long) sendBehind(loop, data, dataAt, request.length);
+    else loop.filled += data.copy(loop.output, loop.filled, dataAt, dataAt + request.length);
     counted(loop, request);
   } catch (error) {
     answerFailed(loop, request, cookies, error);

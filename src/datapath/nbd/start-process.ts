@@ -8,9 +8,8 @@ import type { Socket } from 'node:net';
 import { CONTROL_FD } from './spare-descriptors.ts';
 
 /** Memory goes back when it is not used any more: a young generation of V8 that does not grow, one heap of the C library, which would else keep what large requests had.
- *  Nothing is optimised: a connection's time is the kernel's, and compiling took 20 of the 200 ms in which nbdcopy writes 512 MiB, 3 MB, and 1 ms of the slowest
- *  thousandth of random reads (decision 0034). */
-export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-maglev', '--no-turbofan'];
+ *  One of V8's optimising compilers is enough: the other costs more than it gains (decision 0034). */
+export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan'];
 export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' };
 
 export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
