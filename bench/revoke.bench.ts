@@ -1,11 +1,11 @@
 // A revoke of a VBD that has 1 GiB of dirty pages of its own, beside a neighbour on the same pool file that writes all the time: in
-// turn with the mere writing back of as many dirty pages at the same place. `node bench/revoke.bench.ts [FOLDER]`: where the pool lies.
+// turn with the mere writing back of as many dirty pages that came the same way. `node bench/revoke.bench.ts [FOLDER]`: where the pool lies.
 // Settings: ROUNDS (5).
 
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -38,26 +38,32 @@ async function attach({ system }: Bench, name: string): Promise<string> {
   return vbd.uri ?? '';
 }
 
+/** Attaches the VBD and writes it whole. */
+async function dirty(bench: Bench, folder: string): Promise<void> {
+  await run('fio', fioWords(await attach(bench, 'own'), OWN_MIB), { cwd: folder });
+}
+
+const detach = ({ system }: Bench): Promise<unknown> => detachVbd(system, { target: 'xvda', domain: 'own', force: true });
+
 /** Milliseconds of a revoke whose VBD was just written whole. */
 async function revoke(bench: Bench, folder: string): Promise<number> {
-  const uri = await attach(bench, 'own');
-  await run('fio', fioWords(uri, OWN_MIB), { cwd: folder });
+  await dirty(bench, folder);
   const began = performance.now();
-  await detachVbd(bench.system, { target: 'xvda', domain: 'own', force: true });
+  await detach(bench);
   return performance.now() - began;
 }
 
-/** Milliseconds of the same pages' way to the device, written by this process. */
-async function writeBack({ pool }: Bench, ranges: readonly Range[]): Promise<number> {
-  const fd = openSync(pool, 'r+');
+/** Milliseconds of the same pages' way to the device, written by the same client: how fast they go depends on how they came (the folios are as large as the writes were). */
+async function writeBack(bench: Bench, folder: string, ranges: readonly Range[]): Promise<number> {
+  await dirty(bench, folder);
+  const fd = openSync(bench.pool, 'r+');
   try {
-    const data = Buffer.alloc(MIB, 5);
-    for (const { offset, length } of ranges) for (let at = 0; at < length; at += MIB) writeSync(fd, data, 0, MIB, offset + at);
     const began = performance.now();
     for (const { offset, length } of ranges) await syscalls?.inBackground.syncRange(fd, offset, length);
     return performance.now() - began;
   } finally {
     closeSync(fd);
+    await detach(bench);
   }
 }
 
@@ -87,7 +93,7 @@ async function measure(folder: string): Promise<{ readonly revokes: readonly num
   const [revokes, bare]: [number[], number[]] = [[], []];
   for (let round = 0; round < ROUNDS; round += 1) {
     revokes.push(await revoke(bench, folder));
-    bare.push(await writeBack(bench, ranges));
+    bare.push(await writeBack(bench, folder, ranges));
   }
   return { revokes, bare };
 }
@@ -98,7 +104,7 @@ try {
   publish({
     name: 'revoke',
     title: 'Revoking a VBD with much to write back',
-    about: `A forced detach of a VBD with ${OWN_MIB} MiB of dirty pages, in turn with the writing back of as many at the same place, while a neighbour on the same file writes all the time; medians of ${ROUNDS} rounds.`,
+    about: `A forced detach of a VBD with ${OWN_MIB} MiB of dirty pages, in turn with the mere writing back of as many that the same client has written to the same place, while a neighbour on the same file writes all the time; medians of ${ROUNDS} rounds.`,
     tables: [
       {
         columns: ['', 'median ms', 'slowest ms'],
