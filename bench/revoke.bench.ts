@@ -53,13 +53,14 @@ async function revoke(bench: Bench, folder: string): Promise<number> {
   return performance.now() - began;
 }
 
-/** Milliseconds of the same pages' way to the device, written by the same client: how fast they go depends on how they came (the folios are as large as the writes were). */
+/** Milliseconds of the same pages' way to the device, written by the same client: how fast they go depends on how they came (in writes of what size). */
 async function writeBack(bench: Bench, folder: string, ranges: readonly Range[]): Promise<number> {
   await dirty(bench, folder);
   const fd = openSync(bench.pool, 'r+');
   try {
     const began = performance.now();
-    for (const { offset, length } of ranges) await syscalls?.inBackground.syncRange(fd, offset, length);
+    for (const { offset, length } of ranges)
+      if ((await syscalls?.inBackground.syncRange(fd, offset, length)) !== 0) throw new Error(`bytes ${offset}+${length} were not written back`);
     return performance.now() - began;
   } finally {
     closeSync(fd);

@@ -16,8 +16,10 @@ export function makeAddresses(syscalls: Syscalls): (buffer: Buffer) => number {
   return (buffer) => {
     if (buffer === last) return lastAddress;
     const known = buffer === before ? beforeAddress : lookUp(syscalls, buffer);
-    [before, beforeAddress] = [last, lastAddress];
-    [last, lastAddress] = [buffer, known];
+    before = last;
+    beforeAddress = lastAddress;
+    last = buffer;
+    lastAddress = known;
     return known;
   };
 }

@@ -11,25 +11,29 @@ import type { VbdIo } from './vbd-io.ts';
 import { CMD } from './wire/constants.ts';
 
 const BLOCK = 4096;
-/** An answer of so much leaves from where it was read. */
-const LONG_BLOCK = 64 * 1024;
+/** Data of so much leaves from where it was read. */
+const LONG = 64 * 1024;
+/** From one block to the next. */
+const STEP = LONG;
 const BLOCKS = 256;
 /** Of an answer, before its data. */
 const HEAD_BYTES = 16;
+/** Requests that the device ends together, where there are so many. */
+const AT_ONCE = 3;
 
-/** A disk whose block n is full of n, and the device below it: slow or not. */
-function openDisk(blockBytes = BLOCK) {
+/** A disk whose block n is full of n, and the device below it: slow or not. So much is read of each block. */
+function openDisk(lengthOf: (block: number) => number = () => BLOCK) {
   const waitedFor: number[] = [];
   const begun: number[] = [];
-  const inFlight: number[] = [];
+  const inFlight: { readonly slot: number; readonly length: number }[] = [];
   const inFlightAtFlush: number[] = [];
   let slow = true;
   let nowMs = 0;
   const io: VbdIo = {
     read(offset, buffer, at, length) {
       nowMs += slow ? 1 : 0.001;
-      waitedFor.push(offset / blockBytes);
-      buffer.fill(offset / blockBytes, at, at + length);
+      waitedFor.push(offset / STEP);
+      buffer.fill(offset / STEP, at, at + length);
     },
     write: () => {},
     zero: () => true,
@@ -38,30 +42,32 @@ function openDisk(blockBytes = BLOCK) {
     placeOf: (offset) => ({ fd: 0, offset, segment: 0 }),
     status: () => [],
   };
-  const memory = new Uint8Array(32 * blockBytes);
+  const memory = new Uint8Array(32 * LONG);
   const queue = {
     memory,
-    begin(_kind: 'read' | 'write', slot: number, _fd: number, offset: number) {
-      begun.push(offset / blockBytes);
-      memory.fill(offset / blockBytes, slot * blockBytes, (slot + 1) * blockBytes);
-      inFlight.push(slot);
+    begin(_kind: 'read' | 'write', slot: number, _fd: number, offset: number, length: number) {
+      begun.push(offset / STEP);
+      memory.fill(offset / STEP, slot * LONG, slot * LONG + length);
+      inFlight.push({ slot, length });
       return 0;
     },
     poll: () => {},
     /** The last is ready first. */
-    wait: (finished: (slot: number, result: number, late: boolean) => void) =>
-      finished(inFlight.pop() ?? assert.fail('nothing is in flight'), blockBytes, slow),
+    wait(finished: (slot: number, result: number, late: boolean) => void) {
+      assert.ok(inFlight.length > 0, 'something is in flight');
+      for (const { slot, length } of inFlight.splice(-AT_ONCE).toReversed()) finished(slot, length, slow);
+    },
   };
-  const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: blockBytes, writes: false, placeOf: io.placeOf }));
+  const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: LONG, writes: false, placeOf: io.placeOf }));
   mock.method(performance, 'now', () => nowMs);
-  return { blockBytes, io, openAhead, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
+  return { lengthOf, io, openAhead, memory, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
 }
 
 type Batch = { readonly slow: boolean; readonly blocks: readonly number[]; readonly flush?: true };
+type Disk = ReturnType<typeof openDisk>;
+type Write = (buffer: Buffer, at: number, length: number) => void;
 
-/** What each batch of requests, told at once, is answered: the block of each cookie. */
-function serveBatches({ blockBytes, io, openAhead, now }: ReturnType<typeof openDisk>, batches: readonly Batch[]): ReadonlyMap<number, number> {
-  const answers: Buffer[] = [];
+function serve({ lengthOf, io, openAhead, now }: Disk, batches: readonly Batch[], write: Write): void {
   const left = [...batches];
   let cookie = 0;
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
@@ -70,24 +76,33 @@ function serveBatches({ blockBytes, io, openAhead, now }: ReturnType<typeof open
       const batch = left.shift();
       if (batch === undefined) return 0;
       now.setSlow(batch.slow);
-      const reads = batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * blockBytes, length: blockBytes, cookie: cookie++ }));
+      const reads = batch.blocks.map((block) => requestBytes({ type: CMD.READ, offset: block * STEP, length: lengthOf(block), cookie: cookie++ }));
       return Buffer.concat([...reads, ...(batch.flush === true ? [requestBytes({ type: CMD.FLUSH })] : [])]).copy(buffer, at);
     },
     readNow: () => 0,
-    write: (buffer: Buffer, at: number, length: number) => void answers.push(Buffer.from(buffer.subarray(at, at + length))),
+    write,
   };
-  const served = { sizeBytes: BLOCKS * blockBytes, readOnly: true, minimumBytes: 1, contexts: false };
+  const served = { sizeBytes: BLOCKS * STEP, readOnly: true, minimumBytes: 1, contexts: false };
   const limits = { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
   serveRequests(
     { socket, io, ahead: null, openAhead, ...limits, page, counters: countersForNobody(), served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
+}
+
+/** What each batch of requests, told at once, is answered: the block of each cookie. */
+function serveBatches(disk: Disk, batches: readonly Batch[]): ReadonlyMap<number, number> {
+  const answers: Buffer[] = [];
+  serve(disk, batches, (buffer, at, length) => void answers.push(Buffer.from(buffer.subarray(at, at + length))));
+  const asked = batches.flatMap(({ blocks }) => blocks);
   const all = Buffer.concat(answers);
   const told = new Map<number, number>();
-  for (let at = 0; at + HEAD_BYTES + blockBytes <= all.length; at += HEAD_BYTES + blockBytes) {
-    const data = all.subarray(at + HEAD_BYTES, at + HEAD_BYTES + blockBytes);
-    assert.ok(data.equals(Buffer.alloc(blockBytes, data[0])));
-    told.set(Number(all.readBigUInt64BE(at + 8)), data[0] ?? -1);
+  for (let at = 0; told.size < asked.length;) {
+    const cookie = Number(all.readBigUInt64BE(at + 8));
+    const data = all.subarray(at + HEAD_BYTES, at + HEAD_BYTES + disk.lengthOf(asked[cookie] ?? assert.fail(`cookie ${cookie} was told`)));
+    assert.ok(data.equals(Buffer.alloc(data.length, data[0])));
+    told.set(cookie, data[0] ?? -1);
+    at += HEAD_BYTES + data.length;
   }
   return told;
 }
@@ -119,8 +134,10 @@ test('reads are begun ahead while the device is slow, each is answered with its 
   }
 });
 
-test('long reads are answered from where they were read: each head stands before its own data', () => {
-  const disk = openDisk(LONG_BLOCK);
+const longOrShort = (block: number): number => (block % 3 === 0 ? BLOCK : LONG);
+
+test('long reads are answered from where they were read, each behind its own head, with short ones among them', () => {
+  const disk = openDisk(longOrShort);
   try {
     const told = serveBatches(disk, [{ slow: true, blocks: range(0, 60) }]);
     assert.deepEqual(
@@ -128,6 +145,22 @@ test('long reads are answered from where they were read: each head stands before
       range(0, 60).map((block) => [block, block]),
     );
     assert.ok(disk.begun.length > 50);
+  } finally {
+    mock.restoreAll();
+  }
+});
+
+test('what was read for a long answer is written from its slot, and a client that leaves between its head and its data ends the connection', () => {
+  const disk = openDisk(longOrShort);
+  const fromSlots: number[] = [];
+  try {
+    const leave: Write = (buffer, _at, length) => {
+      if (buffer.buffer !== disk.memory.buffer) return;
+      fromSlots.push(length);
+      if (fromSlots.length === 2) throw Object.assign(new Error('EPIPE'), { code: 'EPIPE' });
+    };
+    assert.throws(() => serve(disk, [{ slow: true, blocks: range(0, 60) }], leave), /the client is gone/);
+    assert.deepEqual(fromSlots, [LONG, LONG]);
   } finally {
     mock.restoreAll();
   }

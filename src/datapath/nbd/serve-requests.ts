@@ -1,4 +1,4 @@
-// The transmission loop of one connection: read what is there, serve every request in it, answer with one write. While the
+// The transmission loop of one connection: read what is there, serve every request in it, answer with few writes. While the
 // device is slow to read, what is waiting behind a request is begun ahead of its turn, and answers leave as they come.
 
 import { limits } from '../../base/limits.ts';

@@ -14,6 +14,7 @@ export type Socket = {
   /** Waits; 0 at the end; IDLE on sockets that wait for a limited time only. `onItsWay`: not asked for long, as its sender may need this processor to
    *  send it (nbdcopy with 4 connections on two: 6 % faster). */
   read(buffer: Buffer, at: number, length: number, onItsWay?: boolean): number;
+  /** When it returns, the bytes are the caller's again. */
   write(buffer: Buffer, at: number, length: number): void;
   /** What is there now: 0 = nothing, or the end. */
   readNow(buffer: Buffer, at: number, length: number): number;
