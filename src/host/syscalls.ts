@@ -2,6 +2,8 @@
 // then gives null, and callers take the portable way. A call gives -errno on failure.
 
 import { endianness } from 'node:os';
+import { bindClock } from './clock-calls.ts';
+import type { ClockCalls } from './clock-calls.ts';
 import { bindDescriptors } from './descriptor-calls.ts';
 import type { DescriptorCalls } from './descriptor-calls.ts';
 import { loadKoffi, negativeErrno } from './koffi.ts';
@@ -46,7 +48,8 @@ export type CacheStat = { readonly cachedPages: number; readonly dirtyPages: num
 export type Syscalls = MemoryCalls &
   DescriptorCalls &
   LockCalls &
-  SemaphoreCalls & {
+  SemaphoreCalls &
+  ClockCalls & {
     /** 0 or -errno. Mode: FALLOC_FL_*. */
     fallocate(fd: number, mode: number, offset: number, length: number): number;
     /** Writes back the dirty pages of a range and waits for them; says nothing of metadata or the device's cache. 0 or -errno. */
@@ -119,6 +122,7 @@ export function openSyscalls(): Syscalls | null {
     ...bindDescriptors(koffi, libc, answer),
     ...bindLocks(libc, answer),
     ...bindSemaphores(libc, answer),
+    ...bindClock(koffi, libc),
     inBackground: { ...files.inBackground, syncRange: memory.syncRangeInBackground },
   };
 }
@@ -144,7 +148,13 @@ function inBackground(koffi: Koffi): Background {
 
 type FileCalls = Omit<
   Syscalls,
-  keyof ReturnType<typeof bindProcesses> | keyof MemoryCalls | keyof DescriptorCalls | keyof LockCalls | keyof SemaphoreCalls | 'inBackground'
+  | keyof ReturnType<typeof bindProcesses>
+  | keyof MemoryCalls
+  | keyof DescriptorCalls
+  | keyof LockCalls
+  | keyof SemaphoreCalls
+  | keyof ClockCalls
+  | 'inBackground'
 >;
 
 function bindFiles(libc: Libc, answer: Answer, background: Background): FileCalls & { readonly inBackground: Omit<BackgroundCalls, 'syncRange'> } {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { limits } from '../../src/base/limits.ts';
 import { bytes } from '../../src/base/units.ts';
 import type { VbdPlan } from '../../src/core/types.ts';
+import { clockOf } from '../../src/datapath/nbd/clock.ts';
 import { exportOf } from '../../src/datapath/nbd/open-session.ts';
 import { feedRequests, serveRequests } from '../../src/datapath/nbd/serve-requests.ts';
 import type { Session } from '../../src/datapath/nbd/serve-requests.ts';
@@ -146,6 +147,7 @@ function serve(rig: Rig, plan: VbdPlan, { streamFrom, negotiated, mode }: How, r
     partBytes: PART_BYTES,
     page: rig.newPage(),
     counters: makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0),
+    clock: clockOf(null),
     served,
     structured,
     contexts,

@@ -29,8 +29,8 @@ export type Finished = {
   readonly segment: number;
   /** false: it is to be done again, waiting, so that its error is told as for any other. */
   readonly whole: boolean;
-  /** By performance.now(). */
-  readonly beganMs: number;
+  /** By the connection's clock. */
+  readonly beganUs: number;
   /** It was not there at once. */
   readonly late: boolean;
 };
@@ -40,8 +40,8 @@ export type AheadQueue = {
   takes(request: Request): boolean;
   /** Something in flight has to end before the request can begin. */
   mustWait(request: Request): boolean;
-  /** false: not for this queue. `nowMs` by performance.now(). */
-  begin(request: Request, input: Buffer, payloadAt: number, nowMs: number): boolean;
+  /** false: not for this queue. `nowUs` by the connection's clock. */
+  begin(request: Request, input: Buffer, payloadAt: number, nowUs: number): boolean;
   /** Waits for at least one. */
   collect(finished: (one: Finished) => void): void;
   /** What has finished by now; what was begun is on its way behind it. */
@@ -68,7 +68,7 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
     dataAt: index * slotBytes,
     segment: 0,
     whole: false,
-    beganMs: 0,
+    beganUs: 0,
     late: false,
   }));
   // The slot that was used last is taken first: its memory is there already.
@@ -91,7 +91,7 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
     inFlight: () => SLOTS - free.length,
     takes: isForUs,
     mustWait: (request) => isForUs(request) && freeFor(request.length) < 0,
-    begin(request, input, payloadAt, nowMs) {
+    begin(request, input, payloadAt, nowUs) {
       const index = freeFor(request.length);
       const number = free[index];
       const slot = number === undefined ? undefined : slots[number];
@@ -107,7 +107,7 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
       Object.assign(slot.request, request);
       slot.request.cookieAt = 8 * number;
       slot.segment = place.segment;
-      slot.beganMs = nowMs;
+      slot.beganUs = nowUs;
       return true;
     },
     collect: (finished) => queue.wait(tell(finished)),

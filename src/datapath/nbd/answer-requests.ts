@@ -2,6 +2,8 @@
 // to do. Which request is next, and what is begun ahead of its turn, is decided in serve-requests.ts.
 
 import { STATUS_EXTENTS } from './block-status.ts';
+import { elapsedUs } from './clock.ts';
+import type { Clock } from './clock.ts';
 import type { Coldness } from './coldness.ts';
 import type { Counters } from './counters.ts';
 import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
@@ -34,6 +36,7 @@ export type Answering = {
   readonly io: VbdIo;
   /** Answers with more data than this leave in parts of it where the client takes parts; a multiple of every block's size. */ readonly partBytes: number;
   readonly counters: Counters;
+  readonly clock: Clock;
   readonly served: Served;
   readonly structured: boolean;
   readonly contexts: readonly string[];
@@ -110,9 +113,9 @@ export function readWaiting(loop: Answering, request: Request, cookies: Buffer):
   else
     for (let done = 0; done < length; done += most) {
       const part = { ...request, offset: offset + done, length: Math.min(most, length - done) };
-      const began = performance.now();
+      const began = loop.clock();
       fill(loop, part, cookies, done + most >= length);
-      loop.coldness.took(performance.now() - began, part.length);
+      loop.coldness.took(elapsedUs(began, loop.clock()), part.length);
       send(loop);
     }
   counted(loop, request);

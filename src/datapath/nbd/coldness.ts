@@ -2,13 +2,13 @@
 // for slow reads (asking the kernel to begin them ahead) would slow cached ones.
 
 /** A cached read takes a few microseconds and about 0.1 ms a MiB; a device that answers sooner than this needs no help. */
-const SLOW_MS = 0.05;
-const MS_PER_BYTE = 0.4 / (1024 * 1024);
+const SLOW_US = 50;
+const US_PER_BYTE = 400 / (1024 * 1024);
 const REMEMBERED = 64;
 
 export type Coldness = {
-  /** A read that was waited for. */
-  took(ms: number, length: number): void;
+  /** A read that was waited for, for so many microseconds. */
+  took(us: number, length: number): void;
   /** A read that was begun ahead, and was not there at once. */
   found(late: boolean): void;
   cold(): boolean;
@@ -22,7 +22,7 @@ export function makeColdness(): Coldness {
     else if (score > 0) score -= 1;
   };
   return {
-    took: (ms, length) => found(ms > SLOW_MS + length * MS_PER_BYTE),
+    took: (us, length) => found(us > SLOW_US + length * US_PER_BYTE),
     found,
     // One slow read alone is the scheduler, not the device.
     cold: () => score > 16,

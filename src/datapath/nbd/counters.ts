@@ -23,8 +23,8 @@ export const COUNTERS_BYTES = SLOTS * SLOT_BYTES;
 
 export type Counters = {
   count(counter: Counter, by: number): void;
-  /** What a request took, from when it was begun until it was answered. */
-  took(kind: LatencyKind, ms: number): void;
+  /** Microseconds, from when a request was begun until it was answered. */
+  took(kind: LatencyKind, us: number): void;
 };
 
 /** In the file, in a slot that no other process has; where there is no file to share, for nobody. */
@@ -63,7 +63,7 @@ export function makeCounters(memory: ArrayBuffer, slot: number): Counters {
   };
   return {
     count: (counter, by) => add(placeOf[counter], by),
-    took: (kind, ms) => add(rowOf[kind] + Math.min(BUCKETS - 1, 32 - Math.clz32(ms * 1000)), 1),
+    took: (kind, us) => add(rowOf[kind] + Math.min(BUCKETS - 1, 32 - Math.clz32(us)), 1),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Syscalls } from '../../host/syscalls.ts';
 import { CACHED_SLOT_BYTES, makeAheadQueue, SLOT_BYTES, SLOTS } from './ahead-queue.ts';
 import type { AheadQueue, Place } from './ahead-queue.ts';
 import { CONTEXTS } from './block-status.ts';
+import { clockOf } from './clock.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
 import { makeDeviceIo } from './device-io.ts';
@@ -95,7 +96,7 @@ export function sessionOf({ plan, places, syscalls, page, poison, counters, shar
       const writes = shares && lock !== null && plan.pipe === undefined;
       const ahead = filtered || direct === null ? null : openDirectAhead(io, syscalls, writes);
       const later = filtered || direct !== null || lock === null ? {} : { openAhead: () => openReadsAhead(io, syscalls, lock) };
-      return { socket, io, ahead, ...later, ...partsOf(direct !== null, filtered), page, counters, served, structured, contexts };
+      return { socket, io, ahead, ...later, ...partsOf(direct !== null, filtered), page, counters, clock: clockOf(syscalls), served, structured, contexts };
     },
   };
 }

@@ -28,10 +28,10 @@ function openDisk(lengthOf: (block: number) => number = () => BLOCK) {
   const inFlight: { readonly slot: number; readonly length: number }[] = [];
   const inFlightAtFlush: number[] = [];
   let slow = true;
-  let nowMs = 0;
+  let nowUs = 0;
   const io: VbdIo = {
     read(offset, buffer, at, length) {
-      nowMs += slow ? 1 : 0.001;
+      nowUs += slow ? 1000 : 1;
       waitedFor.push(offset / STEP);
       buffer.fill(offset / STEP, at, at + length);
     },
@@ -59,8 +59,7 @@ function openDisk(lengthOf: (block: number) => number = () => BLOCK) {
     },
   };
   const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: LONG, writes: false, placeOf: io.placeOf }));
-  mock.method(performance, 'now', () => nowMs);
-  return { lengthOf, io, openAhead, memory, waitedFor, begun, inFlightAtFlush, now: { setSlow: (is: boolean) => void (slow = is) } };
+  return { lengthOf, io, openAhead, memory, waitedFor, begun, inFlightAtFlush, now: { clock: () => nowUs, setSlow: (is: boolean) => void (slow = is) } };
 }
 
 type Batch = { readonly slow: boolean; readonly blocks: readonly number[]; readonly flush?: true };
@@ -85,7 +84,7 @@ function serve({ lengthOf, io, openAhead, now }: Disk, batches: readonly Batch[]
   const served = { sizeBytes: BLOCKS * STEP, readOnly: true, minimumBytes: 1, contexts: false };
   const limits = { streamFrom: Infinity, gatherBytes: 0, partBytes: Infinity };
   serveRequests(
-    { socket, io, ahead: null, openAhead, ...limits, page, counters: countersForNobody(), served, structured: false, contexts: [] },
+    { socket, io, ahead: null, openAhead, ...limits, page, counters: countersForNobody(), clock: now.clock, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
 }
@@ -111,79 +110,59 @@ const range = (from: number, count: number): number[] => Array.from({ length: co
 
 test('reads are begun ahead while the device is slow, each is answered with its own block, and none when it is not', () => {
   const disk = openDisk();
-  try {
-    const batches = [
-      { slow: true, blocks: range(0, 40) },
-      { slow: false, blocks: range(40, 100) },
-      { slow: false, blocks: range(140, 20) },
-    ];
-    const told = serveBatches(disk, batches);
-    assert.deepEqual(
-      [...told].toSorted(([a], [b]) => a - b),
-      range(0, 160).map((block) => [block, block]),
-    );
-    // Three slow reads were waited for; those behind them were begun, and answered the last one first.
-    assert.deepEqual(disk.waitedFor.slice(0, 3), [0, 1, 2]);
-    assert.deepEqual(disk.begun.slice(0, 37), range(3, 37));
-    assert.equal([...told.keys()][3], 34, 'of 32 in flight the last one was ready first');
-    assert.equal(disk.openAhead.mock.callCount(), 1);
-    // By the last batch all came at once.
-    assert.deepEqual(disk.waitedFor.slice(-20), range(140, 20));
-  } finally {
-    mock.restoreAll();
-  }
+  const batches = [
+    { slow: true, blocks: range(0, 40) },
+    { slow: false, blocks: range(40, 100) },
+    { slow: false, blocks: range(140, 20) },
+  ];
+  const told = serveBatches(disk, batches);
+  assert.deepEqual(
+    [...told].toSorted(([a], [b]) => a - b),
+    range(0, 160).map((block) => [block, block]),
+  );
+  // Three slow reads were waited for; those behind them were begun, and answered the last one first.
+  assert.deepEqual(disk.waitedFor.slice(0, 3), [0, 1, 2]);
+  assert.deepEqual(disk.begun.slice(0, 37), range(3, 37));
+  assert.equal([...told.keys()][3], 34, 'of 32 in flight the last one was ready first');
+  assert.equal(disk.openAhead.mock.callCount(), 1);
+  // By the last batch all came at once.
+  assert.deepEqual(disk.waitedFor.slice(-20), range(140, 20));
 });
 
 const longOrShort = (block: number): number => (block % 3 === 0 ? BLOCK : LONG);
 
 test('long reads are answered from where they were read, each behind its own head, with short ones among them', () => {
   const disk = openDisk(longOrShort);
-  try {
-    const told = serveBatches(disk, [{ slow: true, blocks: range(0, 60) }]);
-    assert.deepEqual(
-      [...told].toSorted(([a], [b]) => a - b),
-      range(0, 60).map((block) => [block, block]),
-    );
-    assert.ok(disk.begun.length > 50);
-  } finally {
-    mock.restoreAll();
-  }
+  const told = serveBatches(disk, [{ slow: true, blocks: range(0, 60) }]);
+  assert.deepEqual(
+    [...told].toSorted(([a], [b]) => a - b),
+    range(0, 60).map((block) => [block, block]),
+  );
+  assert.ok(disk.begun.length > 50);
 });
 
 test('what was read for a long answer is written from its slot, and a client that leaves between its head and its data ends the connection', () => {
   const disk = openDisk(longOrShort);
   const fromSlots: number[] = [];
-  try {
-    const leave: Write = (buffer, _at, length) => {
-      if (buffer.buffer !== disk.memory.buffer) return;
-      fromSlots.push(length);
-      if (fromSlots.length === 2) throw Object.assign(new Error('EPIPE'), { code: 'EPIPE' });
-    };
-    assert.throws(() => serve(disk, [{ slow: true, blocks: range(0, 60) }], leave), /the client is gone/);
-    assert.deepEqual(fromSlots, [LONG, LONG]);
-  } finally {
-    mock.restoreAll();
-  }
+  const leave: Write = (buffer, _at, length) => {
+    if (buffer.buffer !== disk.memory.buffer) return;
+    fromSlots.push(length);
+    if (fromSlots.length === 2) throw Object.assign(new Error('EPIPE'), { code: 'EPIPE' });
+  };
+  assert.throws(() => serve(disk, [{ slow: true, blocks: range(0, 60) }], leave), /the client is gone/);
+  assert.deepEqual(fromSlots, [LONG, LONG]);
 });
 
 test('reads that are never slow open no queue', () => {
   const disk = openDisk();
-  try {
-    serveBatches(disk, [{ slow: false, blocks: range(0, 100) }]);
-    assert.equal(disk.openAhead.mock.callCount(), 0);
-    assert.equal(disk.begun.length, 0);
-  } finally {
-    mock.restoreAll();
-  }
+  serveBatches(disk, [{ slow: false, blocks: range(0, 100) }]);
+  assert.equal(disk.openAhead.mock.callCount(), 0);
+  assert.equal(disk.begun.length, 0);
 });
 
 test('reads that were begun are answered before a flush, which may take long', () => {
   const disk = openDisk();
-  try {
-    const told = serveBatches(disk, [{ slow: true, blocks: range(0, 20), flush: true }]);
-    assert.equal(told.size, 20);
-    assert.deepEqual(disk.inFlightAtFlush, [0]);
-  } finally {
-    mock.restoreAll();
-  }
+  const told = serveBatches(disk, [{ slow: true, blocks: range(0, 20), flush: true }]);
+  assert.equal(told.size, 20);
+  assert.deepEqual(disk.inFlightAtFlush, [0]);
 });

@@ -6,11 +6,14 @@ import fc from 'fast-check';
 import { requestBytes } from './fixture-client.ts';
 import type { RequestFields } from './fixture-client.ts';
 import { serveRequests } from './serve-requests.ts';
+import { clockOf } from './clock.ts';
 import { COUNTERS_BYTES, makeCounters } from './counters.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { Socket } from './socket.ts';
 import type { VbdIo } from './vbd-io.ts';
 import { CHUNK, CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
+
+const clock = clockOf(null);
 
 const SIZE = 64 * 1024;
 
@@ -61,7 +64,7 @@ function serveOn(socket: Socket, io: VbdIo, streamFrom: number): void {
   const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
   serveRequests(
-    { socket, io, ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, clock, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
 }
@@ -192,7 +195,7 @@ test('a long read is answered in parts, unless the client wants one piece; an er
     const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
     const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
     serveRequests(
-      { socket, io: on, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, counters, served, structured: true, contexts: [] },
+      { socket, io: on, ahead: null, streamFrom: 1000, gatherBytes: 0, partBytes: 4096, page, counters, clock, served, structured: true, contexts: [] },
       new Uint8Array(0),
     );
     const chunks = [];
@@ -243,7 +246,7 @@ test('a write that is gathered is written in parts of that size, its end in what
   const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 512, contexts: false };
   serveRequests(
-    { socket, io, ahead: null, streamFrom: 4096, gatherBytes: 8192, partBytes: 4096, page, counters, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom: 4096, gatherBytes: 8192, partBytes: 4096, page, counters, clock, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
   assert.ok(disk.subarray(512, 512 + data.length).equals(data));

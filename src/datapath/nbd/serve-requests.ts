@@ -22,6 +22,7 @@ import {
   written,
 } from './answer-requests.ts';
 import type { Answering } from './answer-requests.ts';
+import { elapsedUs } from './clock.ts';
 import { makeColdness } from './coldness.ts';
 import type { LatencyKind } from './counters.ts';
 import { KEPT_BYTES, replaced } from './replaced-buffer.ts';
@@ -39,7 +40,7 @@ const KIND_OF: Readonly<Record<number, LatencyKind>> = { [CMD.READ]: 'read', [CM
 /** So much of a payload that is still to come is read by itself, and nothing is moved in the buffer. */
 const LONG_REST_BYTES = 64 * 1024;
 
-export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters' | 'served' | 'structured' | 'contexts'> & {
+export type Session = Pick<Answering, 'socket' | 'io' | 'partBytes' | 'counters' | 'clock' | 'served' | 'structured' | 'contexts'> & {
   readonly page: Pick<SharedPage, 'mark'>;
   /** null = requests are waited for, one by one. */ readonly ahead: AheadQueue | null;
   /** Where reads go ahead only while they wait for the device: called when they first do. */ readonly openAhead?: () => AheadQueue | null;
@@ -61,7 +62,7 @@ type Loop = Omit<Session, 'ahead' | 'openAhead' | 'park'> &
     end: number;
     expected: number;
     /** When the clock was last looked at. */
-    nowMs: number;
+    nowUs: number;
     /** The one that is served, and one that is only looked at. */
     readonly request: RequestPlace;
     readonly glance: RequestPlace;
@@ -111,7 +112,7 @@ export function feedRequests(session: Session): RequestFeed {
 
 /** Whatever the session has: all loops have the same fields in the same order, so that what V8 has learnt of one is good for the next. */
 function makeLoop(session: Session, rest: Uint8Array): Loop {
-  const { socket, io, partBytes, counters, served, structured, contexts, page, ahead, openAhead, streamFrom, gatherBytes, park } = session;
+  const { socket, io, partBytes, counters, clock, served, structured, contexts, page, ahead, openAhead, streamFrom, gatherBytes, park } = session;
   const output = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   const start = startOf({ socket, output, structured });
   const loop: Loop = {
@@ -119,6 +120,7 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
     io,
     partBytes,
     counters,
+    clock,
     served,
     structured,
     contexts,
@@ -136,7 +138,7 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
     at: 0,
     end: rest.length,
     expected: 0,
-    nowMs: performance.now(),
+    nowUs: clock(),
     request: requestPlace(),
     glance: requestPlace(),
     filled: start,
@@ -146,11 +148,11 @@ function makeLoop(session: Session, rest: Uint8Array): Loop {
   return loop;
 }
 
-/** Milliseconds since the last look at the clock: where one request ends, the next begins. A look costs 0.1 µs. */
+/** Microseconds since the last look at the clock: where one request ends, the next begins. */
 function lap(loop: Loop): number {
-  const before = loop.nowMs;
-  loop.nowMs = performance.now();
-  return loop.nowMs - before;
+  const before = loop.nowUs;
+  loop.nowUs = loop.clock();
+  return elapsedUs(before, loop.nowUs);
 }
 
 /** Serves all that is there; 'wait' = the client has answers enough, else the bytes that the first unfinished request has in all. */
@@ -207,10 +209,10 @@ function collectFinished(loop: Loop, ahead: AheadQueue): void {
   ahead.collect((one) => answerFinished(loop, one));
 }
 
-function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, whole, beganMs, late }: Finished): void {
+function answerFinished(loop: Loop, { request, cookies, data, dataAt, segment, whole, beganUs, late }: Finished): void {
   // With direct I/O all wait for the device, and it is no matter.
   if (loop.openAhead !== null) loop.coldness.found(late);
-  loop.counters.took(KIND_OF[request.type] ?? 'other', performance.now() - beganMs);
+  loop.counters.took(KIND_OF[request.type] ?? 'other', elapsedUs(beganUs, loop.clock()));
   try {
     if (request.type === CMD.WRITE) {
       if (whole) loop.page.mark(segment);
@@ -251,10 +253,10 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
       lap(loop);
     }
     serve(loop, request, loop.at + REQUEST_BYTES);
-    const ms = lap(loop);
-    loop.counters.took(KIND_OF[request.type] ?? 'other', ms);
+    const us = lap(loop);
+    loop.counters.took(KIND_OF[request.type] ?? 'other', us);
     // What is read in parts is judged part by part.
-    if (request.type === CMD.READ && request.length <= partOf(loop, request)) loop.coldness.took(ms, request.length);
+    if (request.type === CMD.READ && request.length <= partOf(loop, request)) loop.coldness.took(us, request.length);
     if (loop.filled >= SEND_BYTES || loop.absorbed >= SEND_BYTES || loop.coldness.cold()) {
       send(loop);
       lap(loop);
@@ -336,7 +338,7 @@ function beginsAhead(loop: Loop, request: Request, waiting: number): boolean {
     send(loop);
   }
   lap(loop);
-  return ahead.begin(request, loop.input, request.cookieAt - COOKIE_AT + REQUEST_BYTES, loop.nowMs);
+  return ahead.begin(request, loop.input, request.cookieAt - COOKIE_AT + REQUEST_BYTES, loop.nowUs);
 }
 
 /** Waits for more input; false at its end. */

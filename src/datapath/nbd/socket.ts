@@ -5,6 +5,7 @@
 import { readSync, writeSync } from 'node:fs';
 import { EAGAIN, EINTR } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { elapsedUs } from './clock.ts';
 import { makeAddresses, SMALLEST_BYTES, systemError } from './memory-address.ts';
 
 /** Of read(): nothing has come for as long as the socket may wait. */
@@ -28,9 +29,9 @@ export type Socket = {
 };
 
 /** The longest time that is spent asking, and what a request may take to come for asking to pay. */
-const POLL_MS = 0.05;
-const FIRST_POLL_MS = 0.01;
-/** Of so many askings one looks at the clock, which costs a fifth of one, and makes garbage. */
+const POLL_US = 50;
+const FIRST_POLL_US = 10;
+/** Of so many askings one looks at the clock, which costs a fifth of one. */
 const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
 const SIOCOUTQ = 0x5411;
@@ -54,32 +55,32 @@ function writeWhole(fd: number, buffer: Buffer, at: number, length: number): voi
 function pollingSocket(input: number, output: number, syscalls: Syscalls): Socket {
   const inputAddress = makeAddresses(syscalls);
   const outputAddress = makeAddresses(syscalls);
-  const { receive, receiveNow, send } = syscalls;
+  const { receive, receiveNow, send, microseconds } = syscalls;
   const untaken = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
   const untakenAt = makeAddresses(syscalls)(untaken);
   const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
   /** Times that it is not asked whether the client has answers to take, as it had none. */
   let pause = 0;
   let unasked = 0;
-  let pollMs = 0;
-  const wait = (address: number, length: number, mostPollMs: number): number => {
-    const began = performance.now();
-    if (pollMs > 0) {
+  let pollUs = 0;
+  const wait = (address: number, length: number, mostPollUs: number): number => {
+    const began = microseconds();
+    if (pollUs > 0) {
       do {
         for (let asked = 0; asked < ASKED_AT_ONCE; asked += 1) {
           const result = receiveNow(input, address, length);
           if (result !== -EAGAIN && result !== -EINTR) return result;
         }
-      } while (performance.now() - began < Math.min(pollMs, mostPollMs));
+      } while (elapsedUs(began, microseconds()) < Math.min(pollUs, mostPollUs));
     }
     const result = receive(input, address, length);
-    pollMs = performance.now() - began < POLL_MS ? Math.min(POLL_MS, Math.max(FIRST_POLL_MS, 2 * pollMs)) : 0;
+    pollUs = elapsedUs(began, microseconds()) < POLL_US ? Math.min(POLL_US, Math.max(FIRST_POLL_US, 2 * pollUs)) : 0;
     return result;
   };
   return {
     read(buffer, at, length, onItsWay = false) {
       for (;;) {
-        const result = wait(inputAddress(buffer) + at, length, onItsWay ? FIRST_POLL_MS : POLL_MS);
+        const result = wait(inputAddress(buffer) + at, length, onItsWay ? FIRST_POLL_US : POLL_US);
         if (result >= 0) return result;
         if (result === -EAGAIN) return IDLE;
         if (result !== -EINTR) throw systemError(-result);
@@ -98,8 +99,8 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
         return 0;
       }
       pause = 0;
-      const began = performance.now();
-      while (hasToTake() && performance.now() - began < POLL_MS) {
+      const began = microseconds();
+      while (hasToTake() && elapsedUs(began, microseconds()) < POLL_US) {
         const result = receiveNow(input, inputAddress(buffer) + at, length);
         if (result > 0) return result;
       }
