@@ -27,6 +27,7 @@ const packages = {
   sfdisk: 'fdisk',
   sqlite: 'sqlite',
   'systemd-notify': 'systemd',
+  timeout: 'coreutils',
   udevadm: 'udev',
   umount: 'mount',
   xl: 'xen-utils',

@@ -25,7 +25,7 @@ export const layers: readonly Layer[] = [
   { name: 'hypervisor port', holds: /^src\/hypervisor\/hypervisor\.ts$/, imports: ['base', 'core (types)'], ...pure },
   {
     name: 'programs',
-    holds: /^src\/host\/(programs|syscalls|io-flusher|memory-calls|descriptor-calls|lock-calls|semaphore-calls|request-queue|read-ring|koffi)\.ts$/,
+    holds: /^src\/host\/(programs|syscalls|io-flusher|memory-calls|descriptor-calls|lock-calls|semaphore-calls|clock-calls|request-queue|read-ring|koffi)\.ts$/,
     imports: ['base'],
     node: true,
     packages: ['koffi'],

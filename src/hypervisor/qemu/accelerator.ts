@@ -31,18 +31,21 @@ const firmwareCode = [
 ];
 /** The debug device at port 0xf4 ends QEMU with twice the written value and one. */
 const ranStatus = 0x10 * 2 + 1;
-const probeMs = 5_000;
+const PROBE_MS = 5_000;
+/** It is ended by timeout(1), not by us: should we be killed meanwhile, it would run for ever where KVM hangs, and at full speed. That is given so long. */
+const ENDING_MS = 2_000;
 
 export async function chooseAccelerator(programs: Programs): Promise<Accelerator> {
   return (await runsUnder(programs, 'kvm')) ? 'kvm' : 'tcg';
 }
 
-export async function runsUnder(programs: Programs, accelerator: Accelerator): Promise<boolean> {
+export async function runsUnder(programs: Programs, accelerator: Accelerator, probeMs = PROBE_MS): Promise<boolean> {
   const folder = await mkdtemp(join(tmpdir(), 'xvd-kvm-'));
   try {
     await writeFile(join(folder, 'firmware'), firmware());
-    const { status } = await programs.run('qemu-system-x86_64', probeArguments(accelerator, join(folder, 'firmware')), {
-      timeoutMs: probeMs,
+    const limit = ['--signal=KILL', String(probeMs / 1000), programs.require('qemu-system-x86_64')];
+    const { status } = await programs.run('timeout', [...limit, ...probeArguments(accelerator, join(folder, 'firmware'))], {
+      timeoutMs: probeMs + ENDING_MS,
       okStatus: [ranStatus],
     });
     return status === ranStatus;
