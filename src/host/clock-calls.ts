@@ -10,7 +10,7 @@ const [SECONDS_AT, NANOSECONDS_AT] = [0, 2];
 const PLACE_BYTES = 1024;
 
 export type ClockCalls = {
-  /** Microseconds, as a signed integer of 32 bits that wraps: only what two of them differ by (again in 32 bits) means something, up to 35 minutes. */
+  /** Microseconds, as a signed integer of 32 bits that wraps: only what two of them differ by (again in 32 bits) means something. */
   microseconds(): number;
 };
 
