@@ -198,11 +198,11 @@ async function copyUnderWay(t: TestContext, kind: 'import' | 'export') {
   return { xvd, image, daemon, child, ended, letGo };
 }
 
-/** The qemu-img that copies the second part; null: none does. */
+/** The qemu-img that copies the second part, not the script that becomes it (amid execve() a process has no words); null: none does. */
 function copierOf(xvd: BuiltXvd): number | null {
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     const command = commandOf(name);
-    if (command.includes('qemu-img') && command.includes(xvd.folder) && command.includes(`"offset":${256 * MIB}`)) return Number(name);
+    if (command.startsWith('/usr/bin/qemu-img\0') && command.includes(xvd.folder) && command.includes(`"offset":${256 * MIB}`)) return Number(name);
   }
   return null;
 }
