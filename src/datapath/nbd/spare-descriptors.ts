@@ -39,12 +39,13 @@ function tidyYoungGeneration(): void {
   for (let round = 0, kept: number[] = []; round < 400; round += 1) kept = Array.from({ length: 1000 }, () => kept.length);
 }
 
-/** Waits until it is told what to serve, after it has rehearsed; the VBD's folder, or null when nobody will tell any more. */
+/** Waits until it is told what to serve, after it has rehearsed and said that it waits; the VBD's folder, or null when nobody will tell any more. */
 export function becomeConnection(syscalls: Syscalls, rehearse: (syscalls: Syscalls) => void): string | null {
   syscalls.makeBlocking(CONTROL_FD);
   rehearse(syscalls);
   tidyYoungGeneration();
   syscalls.trimHeap();
+  writeSync(CONTROL_FD, 'w');
   const told = syscalls.receiveDescriptors(CONTROL_FD);
   if (told === null) return null;
   const [socket, log, alive, ...devices] = told.descriptors;

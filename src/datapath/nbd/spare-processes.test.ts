@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
+import { limits } from '../../base/limits.ts';
 import { bytes, MIB } from '../../base/units.ts';
 import type { PlanDevice, VbdPlan } from '../../core/types.ts';
 import { connectRaw } from './fixture-client.ts';
@@ -94,6 +95,21 @@ test('a spare that is ended, or dies while it is told, costs that client its con
   assert.equal((await client.rest()).length, 0);
   await until('its end', () => !served(vbd).includes(pid));
   assert.equal((await contentOf(vbd))[0], 1);
+});
+
+test('a spare that is slow to start is waited for: its client is served', async (t) => {
+  await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
+  const [pid = 0] = sparePids();
+  process.kill(pid, 'SIGSTOP');
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const client = await connectRaw(vbd.socketPath);
+  while (!served(vbd).includes(pid)) await new Promise(setImmediate);
+  // As long as one that has started would have.
+  t.mock.timers.tick(limits.nbdHandoverMs + 1);
+  t.mock.timers.reset();
+  process.kill(pid, 'SIGCONT');
+  assert.equal((await client.take(8)).toString('latin1'), 'NBDMAGIC');
+  client.end();
 });
 
 test('closing ends spares, and one that was just handed a client too', async () => {

@@ -2,7 +2,7 @@
 // no device and no pipe; it gets them, with the client's socket, in one message, and ends when whoever started it is gone.
 
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { SPARE_PLACES } from './spare-descriptors.ts';
@@ -22,6 +22,11 @@ export type SpareOptions = {
 };
 
 export type Handover = { readonly folder: string; readonly socket: number; readonly log: number; readonly alive: number; readonly devices: readonly number[] };
+
+type Spare = StartedProcess & {
+  /** It has started, and waits to be told. */ waits: boolean;
+  /** Settles when it does, or never will. */ readonly started: Promise<unknown>;
+};
 
 export type Spares = {
   /** Makes sure that there are spares, until end(). */
@@ -54,20 +59,21 @@ export function waitForQuiet(requests: () => number): () => boolean {
 }
 
 export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, syscalls, requests, log }: SpareOptions): Spares {
-  const ready = new Set<StartedProcess>();
+  const spares = new Set<Spare>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
   const start = (): void => {
-    const spare = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
-    ready.add(spare);
-    spare.child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
-    spare.child.once('exit', () => ready.delete(spare));
-    spare.control.unref();
+    const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
+    const spare: Spare = { child, control, waits: false, started: nextWord(control).then(() => (spare.waits = true)) };
+    spares.add(spare);
+    child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
+    child.once('exit', () => spares.delete(spare));
+    control.unref();
   };
   const fill = (): void => {
     if (refill !== null) clearTimeout(refill);
     refill = null;
-    if (syscalls !== null && !ended) for (let count = ready.size; count < wanted; count += 1) start();
+    if (syscalls !== null && !ended) for (let count = spares.size; count < wanted; count += 1) start();
   };
   const fillLater = (mayStart: () => boolean): void => {
     refill = setTimeout(() => (mayStart() ? fill() : fillLater(mayStart)), LOOK_MS).unref();
@@ -78,34 +84,53 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
       fill();
     },
     handOver(handover, begin) {
-      const [spare] = ready;
+      const spare = [...spares].toSorted((one, other) => Number(other.waits) - Number(one.waits))[0];
       if (spare === undefined || syscalls === null || handover.devices.length > SPARE_PLACES) return null;
-      ready.delete(spare);
+      spares.delete(spare);
       if (refill === null) fillLater(waitForQuiet(requests));
-      return give(spare, handover, begin, syscalls);
+      return give(spare, handover, begin, { syscalls, log });
     },
     end() {
       ended = true;
       if (refill !== null) clearTimeout(refill);
       refill = null;
-      for (const { control } of ready) control.destroy();
-      ready.clear();
+      for (const { control } of spares) control.destroy();
+      spares.clear();
     },
   };
 }
 
+/** Settles with what it says next, or at its end. */
+const nextWord = (control: Socket): Promise<unknown> =>
+  new Promise((resolve) => {
+    if (control.destroyed) resolve(null);
+    control.once('data', resolve);
+    control.once('close', resolve);
+  });
+
 /** Resolves when the process has put everything in its place, or has ended. */
-async function give({ child, control }: StartedProcess, handover: Handover, begin: (child: ChildProcess) => void, syscalls: Syscalls): Promise<ChildProcess> {
+async function give(
+  { child, control, started }: Spare,
+  { folder, socket, log, alive, devices }: Handover,
+  begin: (child: ChildProcess) => void,
+  { syscalls, log: tell }: { readonly syscalls: Syscalls; readonly log: SpareOptions['log'] },
+): Promise<ChildProcess> {
   begin(child);
   control.ref();
-  const answered = Promise.race([once(control, 'data'), once(control, 'close')]);
-  const { folder, socket, log, alive, devices } = handover;
+  // One that does not come is no reason to keep the next client waiting.
+  const within = async (limitMs: number, what: string, done: Promise<unknown>): Promise<void> => {
+    const late = setTimeout(() => {
+      tell('nbd.spare-late', { pid: child.pid ?? null, what, afterMs: limitMs });
+      child.kill('SIGKILL');
+    }, limitMs);
+    await done;
+    clearTimeout(late);
+  };
+  await within(limits.nbdSpareStartMs, 'start', started);
+  const answered = nextWord(control);
   const sent = syscalls.sendDescriptors(descriptorOf(control), Buffer.from(folder), [socket, log, alive, ...devices]);
   if (sent < 0) child.kill('SIGKILL');
-  // One that does not come is no reason to keep the next client waiting.
-  const late = setTimeout(() => child.kill('SIGKILL'), limits.nbdHandoverMs);
-  await answered;
-  clearTimeout(late);
+  await within(limits.nbdHandoverMs, 'handover', answered);
   control.destroy();
   return child;
 }
