@@ -78,12 +78,15 @@ const open = (): NbdDataPath =>
 const processesOf = (generation: number): number[] => livingProcesses(vbdFolder(folder, generation));
 const pause = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
 
-/** Of all connections, while all are there: what they share counts for more when the others are starting or ending. */
+/** Of its own, of a process that is only starting, or ending: what they share counts for more for the others then. A spare that waits has 8. */
+const STARTED_BYTES = 6 * MB;
+
+/** Of all connections, while all are at work. */
 function atWork(): readonly Memory[] {
   const pids = processesOf(1);
   const memories = pids.flatMap((pid) => memoryOf(pid) ?? []);
-  const stillThere = pids.every((pid) => (memoryOf(pid)?.pss ?? 0) > 0);
-  return memories.length === CONNECTIONS && stillThere ? memories : [];
+  const stillThere = pids.every((pid) => (memoryOf(pid)?.own ?? 0) >= STARTED_BYTES);
+  return memories.length === CONNECTIONS && stillThere && memories.every(({ own }) => own >= STARTED_BYTES) ? memories : [];
 }
 
 /** The most that one of several connections under a load took, and their mean. */

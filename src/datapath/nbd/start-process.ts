@@ -9,8 +9,8 @@ import { CONTROL_FD } from './spare-descriptors.ts';
 
 /** Memory goes back when it is not used any more: a young generation of V8 that does not grow, one heap of the C library, which would else keep what large requests had.
  *  One of V8's optimising compilers is enough: small requests are fastest with it alone, and its code takes less to make (decision 0034). */
-export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan'];
-export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' };
+export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan', '--optimize-for-size'];
+export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '32768', MALLOC_TRIM_THRESHOLD_: '32768', MALLOC_TOP_PAD_: '16384' };
 
 export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
 
