@@ -44,8 +44,6 @@ export const limits = {
   nbdHandshakesPerAddress: 8,
   /** For the whole handshake, on Unix sockets too. */
   nbdHandshakeMs: 10_000,
-  /** From when a client waits for a spare process that still starts: some 60 ms, and more than five seconds where the processors have much else to do. */
-  nbdSpareStartMs: 60_000,
   /** From when a spare process is told of its client until it has answered, which takes it 2 ms. */
   nbdHandoverMs: 5000,
   /** Kept ready while an NBD VBD is served: as many as clients that use several connections open at once; 15 MB each. */

@@ -19,7 +19,7 @@ import { countersOf } from './counters.ts';
 import type { Counted } from './counters.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, openWitnesses, takeDevices } from './open-devices.ts';
-import type { VerifyDevice } from './open-devices.ts';
+import type { TakenDevices, VerifyDevice } from './open-devices.ts';
 import { forgetProcess, livingProcesses, recordProcess } from './process-records.ts';
 import { makeSpares } from './spare-processes.ts';
 import type { Spares } from './spare-processes.ts';
@@ -137,9 +137,10 @@ function requestsOf(folder: VbdFolder): number {
   }
 }
 
-/** What a connection process is given, in its order (placesOf). `living`: a process that has it all. */
-async function openAll(options: Starting, plan: VbdPlan, living: number | null): Promise<number[]> {
-  const taken = living === null ? null : takeDevices(plan, living, options.syscalls);
+/** What a connection process is given, in its order (placesOf). `living`: processes that have it all, or will soon. */
+async function openAll(options: Starting, plan: VbdPlan, living: readonly number[]): Promise<number[]> {
+  let taken: TakenDevices | null = null;
+  for (const pid of living) taken ??= takeDevices(plan, pid, options.syscalls);
   const devices = taken?.devices ?? (await openDevices(plan, options.verify));
   let witnesses = taken?.witnesses ?? [];
   try {
@@ -166,8 +167,7 @@ function listenClosed(server: Server, path: string, listening: () => void): void
 }
 
 async function serve(options: Starting, plan: VbdPlan, folder: VbdFolder): Promise<Served> {
-  const [living] = livingProcesses(folder);
-  const fds = await openAll(options, plan, living ?? null);
+  const fds = await openAll(options, plan, livingProcesses(folder));
   const vbd: Accepting = { plan, folder, fds, open: true };
   const server = createServer({ pauseOnConnect: true }, (socket) => void options.inTurn(folder.path, () => accept(options, vbd, socket)));
   server.maxConnections = limits.nbdAccepted;

@@ -85,6 +85,9 @@ export function areWitnesses(witnesses: readonly number[], fds: readonly number[
 /** No witnesses: to be opened, for a VBD that is written to. */
 export type TakenDevices = { readonly devices: readonly number[]; readonly witnesses: readonly number[] };
 
+/** A spare that has been put on record and is not told yet has nothing (/dev/null) in their places. */
+const isNone = (fd: number): boolean => fd < 0 || fstatSync(fd).isCharacterDevice();
+
 /** The open files of a connection process of an earlier daemon; null when they can't be had. */
 export function takeDevices(plan: VbdPlan, pid: number, syscalls: Syscalls | null): TakenDevices | null {
   if (syscalls === null) return null;
@@ -94,7 +97,7 @@ export function takeDevices(plan: VbdPlan, pid: number, syscalls: Syscalls | nul
     const places = placesOf(plan);
     const take = (place: number): number => syscalls.pidfdGetfd(pidfd, place);
     const devices = places.devices.map(take);
-    if (devices.some((fd) => fd < 0)) {
+    if (devices.some(isNone)) {
       closeAll(devices);
       return null;
     }

@@ -54,7 +54,9 @@ export function becomeConnection(syscalls: Syscalls, rehearse: (syscalls: Syscal
   if (syscalls.moveDescriptor(socket, SOCKET_FD) < 0 || syscalls.moveDescriptor(socket, OUTPUT_FD) < 0) return null;
   if (!placeDescriptors(syscalls, { log, alive, devices })) return null;
   for (const fd of told.descriptors) closeSync(fd);
-  writeSync(CONTROL_FD, 'y');
+  try {
+    writeSync(CONTROL_FD, 'y');
+  } catch {} // Who gave it has ended: it is on record, and serves.
   closeSync(CONTROL_FD);
   return Buffer.from(told.message).toString();
 }

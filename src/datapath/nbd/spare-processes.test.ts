@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
-import { limits } from '../../base/limits.ts';
 import { bytes, MIB } from '../../base/units.ts';
 import type { PlanDevice, VbdPlan } from '../../core/types.ts';
 import { connectRaw } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
-import { SPARE_PLACES } from './spare-descriptors.ts';
+import { CONTROL_FD, SPARE_PLACES } from './spare-descriptors.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
 import { waitForQuiet } from './spare-processes.ts';
@@ -32,7 +31,8 @@ const planOn =
   };
 
 const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-const stateOf = (pid: number): string => /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1] ?? '';
+/** Its main thread sleeps in a call on the socket by which it will be told. */
+const waits = (pid: number): boolean => Number(readFileSync(`/proc/${pid}/syscall`, 'latin1').split(' ')[1]) === CONTROL_FD;
 
 /** Children of this process that wait to be told. */
 const sparePids = (): number[] =>
@@ -51,7 +51,7 @@ async function contentOf(vbd: TestVbd): Promise<Buffer> {
 
 test('a spare process serves as one that was started for it: all its devices in their order, and a flush', async () => {
   await using vbd = await openTestVbd(planOn(3), { spareProcesses: 1 });
-  await until('a spare', () => sparePids().length === 1);
+  await until('a spare that waits', () => sparePids().some(waits));
   const client = await connectRaw(vbd.socketPath);
   const [pid] = await until('a connection', () => (served(vbd).length === 1 ? served(vbd) : null));
   assert.match(commandOf(pid ?? 0), /--spare/);
@@ -75,7 +75,7 @@ test('more connections than spares, and more devices than a spare has places for
   // Two descriptors each: just as many as there are places, and more.
   for (const devices of [SPARE_PLACES / 2, SPARE_PLACES + 1]) {
     await using vbd = await openTestVbd(planOn(devices), { spareProcesses: 1 });
-    await until('a spare', () => sparePids().length === 1);
+    await until('a spare that waits', () => sparePids().some(waits));
     assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
   }
   await using few = await openTestVbd(planOn(1), { spareProcesses: 1 });
@@ -86,7 +86,7 @@ test('more connections than spares, and more devices than a spare has places for
 
 test('a spare that is ended, or dies while it is told, costs that client its connection and nobody else anything', async () => {
   await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
-  const pid = await until('a spare that waits', () => sparePids().find((candidate) => stateOf(candidate) === 'S'));
+  const pid = await until('a spare that waits', () => sparePids().find(waits));
   // Stopped, it can't take what it is handed; ended then, it takes the client's socket with it.
   process.kill(pid, 'SIGSTOP');
   const client = await connectRaw(vbd.socketPath);
@@ -97,26 +97,28 @@ test('a spare that is ended, or dies while it is told, costs that client its con
   assert.equal((await contentOf(vbd))[0], 1);
 });
 
-test('a spare that is slow to start is waited for: its client is served', async (t) => {
+test('a spare that still starts is left to it: the client gets a process of its own, and the spare the next one', async () => {
   await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
-  const [pid = 0] = sparePids();
+  const pid = await until('a spare', () => sparePids()[0]);
   process.kill(pid, 'SIGSTOP');
-  t.mock.timers.enable({ apis: ['setTimeout'] });
-  const client = await connectRaw(vbd.socketPath);
-  while (!served(vbd).includes(pid)) await new Promise(setImmediate);
-  // As long as one that has started would have.
-  t.mock.timers.tick(limits.nbdHandoverMs + 1);
-  t.mock.timers.reset();
+  const first = await connectRaw(vbd.socketPath);
+  const [own = 0] = await until('a connection', () => (served(vbd).length === 1 ? served(vbd) : null));
+  assert.doesNotMatch(commandOf(own), /--spare/);
+  assert.equal((await first.take(8)).toString('latin1'), 'NBDMAGIC');
   process.kill(pid, 'SIGCONT');
-  assert.equal((await client.take(8)).toString('latin1'), 'NBDMAGIC');
-  client.end();
+  await until('it waits', () => waits(pid));
+  const second = await connectRaw(vbd.socketPath);
+  await until('a second connection', () => served(vbd).includes(pid));
+  assert.equal((await second.take(8)).toString('latin1'), 'NBDMAGIC');
+  first.end();
+  second.end();
 });
 
 test('closing ends spares, and one that was just handed a client too', async () => {
   const vbd = await openTestVbd(planOn(1), { spareProcesses: 2 });
   const pids = await until('two spares that wait', () => {
     const found = sparePids();
-    return found.length === 2 && found.every((pid) => stateOf(pid) === 'S') ? found : null;
+    return found.length === 2 && found.every(waits) ? found : null;
   });
   for (const pid of pids) process.kill(pid, 'SIGSTOP');
   const client = await connectRaw(vbd.socketPath);

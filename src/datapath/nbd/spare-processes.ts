@@ -2,7 +2,6 @@
 // no device and no pipe; it gets them, with the client's socket, in one message, and ends when whoever started it is gone.
 
 import type { ChildProcess } from 'node:child_process';
-import type { Socket } from 'node:net';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { SPARE_PLACES } from './spare-descriptors.ts';
@@ -25,13 +24,13 @@ export type Handover = { readonly folder: string; readonly socket: number; reado
 
 type Spare = StartedProcess & {
   /** It has started, and waits to be told. */ waits: boolean;
-  /** Settles when it does, or never will. */ readonly started: Promise<unknown>;
 };
 
 export type Spares = {
   /** Makes sure that there are spares, until end(). */
   fill(): void;
-  /** A process that was told to serve; null when there is no spare for it. `begin` is called before it can touch anything. */
+  /** A process that was told to serve; null when no spare waits: whoever still starts might take long, and a process that is started for the client has its disk at once.
+   *  `begin` is called before it can touch anything. */
   handOver(handover: Handover, begin: (child: ChildProcess) => void): Promise<ChildProcess> | null;
   end(): void;
 };
@@ -64,9 +63,13 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
   let ended = false;
   const start = (): void => {
     const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
-    const spare: Spare = { child, control, waits: false, started: nextWord(control).then(() => (spare.waits = true)) };
+    const spare: Spare = { child, control, waits: false };
     spares.add(spare);
-    child.once('error', (error) => log('nbd.spare-failed', { reason: error.message }));
+    control.once('data', () => (spare.waits = true));
+    child.once('error', (error) => {
+      spares.delete(spare);
+      log('nbd.spare-failed', { reason: error.message });
+    });
     child.once('exit', () => spares.delete(spare));
     control.unref();
   };
@@ -84,7 +87,7 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
       fill();
     },
     handOver(handover, begin) {
-      const spare = [...spares].toSorted((one, other) => Number(other.waits) - Number(one.waits))[0];
+      const spare = [...spares].find(({ waits }) => waits);
       if (spare === undefined || syscalls === null || handover.devices.length > SPARE_PLACES) return null;
       spares.delete(spare);
       if (refill === null) fillLater(waitForQuiet(requests));
@@ -100,37 +103,29 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
   };
 }
 
-/** Settles with what it says next, or at its end. */
-const nextWord = (control: Socket): Promise<unknown> =>
-  new Promise((resolve) => {
-    if (control.destroyed) resolve(null);
-    control.once('data', resolve);
-    control.once('close', resolve);
-  });
-
 /** Resolves when the process has put everything in its place, or has ended. */
 async function give(
-  { child, control, started }: Spare,
+  { child, control }: Spare,
   { folder, socket, log, alive, devices }: Handover,
   begin: (child: ChildProcess) => void,
   { syscalls, log: tell }: { readonly syscalls: Syscalls; readonly log: SpareOptions['log'] },
 ): Promise<ChildProcess> {
   begin(child);
   control.ref();
-  // One that does not come is no reason to keep the next client waiting.
-  const within = async (limitMs: number, what: string, done: Promise<unknown>): Promise<void> => {
-    const late = setTimeout(() => {
-      tell('nbd.spare-late', { pid: child.pid ?? null, what, afterMs: limitMs });
-      child.kill('SIGKILL');
-    }, limitMs);
-    await done;
-    clearTimeout(late);
-  };
-  await within(limits.nbdSpareStartMs, 'start', started);
-  const answered = nextWord(control);
+  const answered = new Promise((resolve) => {
+    control.once('data', resolve);
+    control.once('close', resolve);
+  });
+  // Nothing is waited for until it is sent: the VBD's descriptors are its own only as long as it is open.
   const sent = syscalls.sendDescriptors(descriptorOf(control), Buffer.from(folder), [socket, log, alive, ...devices]);
   if (sent < 0) child.kill('SIGKILL');
-  await within(limits.nbdHandoverMs, 'handover', answered);
+  // One that does not come is no reason to keep the next client waiting.
+  const late = setTimeout(() => {
+    tell('nbd.handover-late', { pid: child.pid ?? null, afterMs: limits.nbdHandoverMs });
+    child.kill('SIGKILL');
+  }, limits.nbdHandoverMs);
+  await answered;
+  clearTimeout(late);
   control.destroy();
   return child;
 }

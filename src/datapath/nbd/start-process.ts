@@ -11,17 +11,21 @@ import { CONTROL_FD } from './spare-descriptors.ts';
  *  requests and Maglev's compilations had (decision 0035).
  *  One of V8's optimising compilers is enough: small requests are fastest with it alone, and its code takes less to make (decision 0034). */
 export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan', '--optimize-for-size'];
+/** Pieces from 32 KiB on are the kernel's and go back to it, and so does the heap's end, but for 16 KiB. */
 export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '32768', MALLOC_TRIM_THRESHOLD_: '32768', MALLOC_TOP_PAD_: '16384' };
+/** Behind TLS each part that comes or goes is in a piece of its own, of 64 KiB mostly. */
+const TLS_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' };
 
 export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
 
-/** `client`: its socket, where it is known already. */
+/** `client`: its socket, where it is known already, as it is over TCP. */
 export function startUntold(nodePath: string, args: readonly string[], client: Socket | null): StartedProcess {
   // Open, so that Node keeps away from these numbers.
   const nothing = openSync('/dev/null', 'r+');
   const places = Array.from({ length: CONTROL_FD }, (_, place) => (place === 0 && client !== null ? client : nothing));
   try {
-    const child = spawn(nodePath, [...NODE_OPTIONS, ...args], { stdio: [...places, 'pipe'], detached: true, env: ENVIRONMENT, cwd: '/' });
+    const env = client === null ? ENVIRONMENT : TLS_ENVIRONMENT;
+    const child = spawn(nodePath, [...NODE_OPTIONS, ...args], { stdio: [...places, 'pipe'], detached: true, env, cwd: '/' });
     const control = child.stdio[CONTROL_FD] as Socket;
     control.on('error', () => undefined);
     child.unref();
