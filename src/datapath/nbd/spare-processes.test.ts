@@ -30,9 +30,18 @@ const planOn =
     return { generation: 5, exportName: 'web01/xvda@5', mode: 'w', sizeBytes: bytes(count * MIB), blockBytes: 512, cache: 'writeback', devices, segments };
   };
 
-const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+const commandOf = (pid: number): string => told(pid, 'cmdline');
 /** Its main thread sleeps in a call on the socket by which it will be told. */
-const waits = (pid: number): boolean => Number(readFileSync(`/proc/${pid}/syscall`, 'latin1').split(' ')[1]) === CONTROL_FD;
+const waits = (pid: number): boolean => Number(told(pid, 'syscall').split(' ')[1]) === CONTROL_FD;
+
+/** Nothing of a process that has ended. */
+function told(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return '';
+  }
+}
 
 /** Children of this process that wait to be told. */
 const sparePids = (): number[] =>
@@ -40,6 +49,12 @@ const sparePids = (): number[] =>
     .split(' ')
     .filter((pid) => pid !== '' && commandOf(Number(pid)).includes('--spare'))
     .map(Number);
+
+/** When the spares of the test before have ended. */
+async function openWithSpares(plan: (folder: string) => VbdPlan, spareProcesses: number): Promise<TestVbd> {
+  await until('the end of others', () => sparePids().length === 0);
+  return openTestVbd(plan, { spareProcesses });
+}
 
 const served = (vbd: TestVbd): number[] => livingProcesses(vbdFolder(vbd.folder, vbd.plan.generation));
 
@@ -50,7 +65,7 @@ async function contentOf(vbd: TestVbd): Promise<Buffer> {
 }
 
 test('a spare process serves as one that was started for it: all its devices in their order, and a flush', async () => {
-  await using vbd = await openTestVbd(planOn(3), { spareProcesses: 1 });
+  await using vbd = await openWithSpares(planOn(3), 1);
   await until('a spare that waits', () => sparePids().some(waits));
   const client = await connectRaw(vbd.socketPath);
   const [pid] = await until('a connection', () => (served(vbd).length === 1 ? served(vbd) : null));
@@ -74,18 +89,18 @@ test('a spare process serves as one that was started for it: all its devices in 
 test('more connections than spares, and more devices than a spare has places for: each is served', async () => {
   // Two descriptors each: just as many as there are places, and more.
   for (const devices of [SPARE_PLACES / 2, SPARE_PLACES + 1]) {
-    await using vbd = await openTestVbd(planOn(devices), { spareProcesses: 1 });
+    await using vbd = await openWithSpares(planOn(devices), 1);
     await until('a spare that waits', () => sparePids().some(waits));
     assert.ok((await contentOf(vbd)).equals(Buffer.concat(vbd.plan.devices.map((_, index) => Buffer.alloc(MIB, index + 1)))));
   }
-  await using few = await openTestVbd(planOn(1), { spareProcesses: 1 });
+  await using few = await openWithSpares(planOn(1), 1);
   const clients = await Promise.all([1, 2, 3].map(() => connectRaw(few.socketPath)));
   await until('three connections', () => served(few).length === 3);
   for (const client of clients) client.end();
 });
 
 test('a spare that is ended, or dies while it is told, costs that client its connection and nobody else anything', async () => {
-  await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
+  await using vbd = await openWithSpares(planOn(1), 1);
   const pid = await until('a spare that waits', () => sparePids().find(waits));
   // Stopped, it can't take what it is handed; ended then, it takes the client's socket with it.
   process.kill(pid, 'SIGSTOP');
@@ -98,7 +113,7 @@ test('a spare that is ended, or dies while it is told, costs that client its con
 });
 
 test('a spare that still starts is left to it: the client gets a process of its own, and the spare the next one', async () => {
-  await using vbd = await openTestVbd(planOn(1), { spareProcesses: 1 });
+  await using vbd = await openWithSpares(planOn(1), 1);
   const pid = await until('a spare', () => sparePids()[0]);
   process.kill(pid, 'SIGSTOP');
   const first = await connectRaw(vbd.socketPath);
@@ -115,7 +130,7 @@ test('a spare that still starts is left to it: the client gets a process of its 
 });
 
 test('closing ends spares, and one that was just handed a client too', async () => {
-  const vbd = await openTestVbd(planOn(1), { spareProcesses: 2 });
+  const vbd = await openWithSpares(planOn(1), 2);
   const pids = await until('two spares that wait', () => {
     const found = sparePids();
     return found.length === 2 && found.every(waits) ? found : null;
