@@ -10,6 +10,8 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 
+import { labelWriters } from '../label-writers.ts';
+import { until } from '../until.ts';
 import { builtXvd } from './built-xvd.ts';
 import type { BuiltXvd } from './built-xvd.ts';
 
@@ -127,6 +129,8 @@ function restore(catalog: string, data: Uint8Array): void {
 
 test('a catalog of a newer version is refused by every command, and left as it is', async (t) => {
   const xvd = await withDisks(t);
+  // They write to the catalog, too: that the labels are written.
+  await until('the labels are written', () => labelWriters(xvd.folder).length === 0);
   const setVersion = (version: number): number => {
     const database = new DatabaseSync(catalogOf(xvd));
     try {
