@@ -154,17 +154,18 @@ async function withBacking(xvd: BuiltXvd): Promise<string> {
   return image;
 }
 
+const QEMU_IMG = '/usr/bin/qemu-img';
+
 /** The second part of every copy lasts for long, until it is let go. */
 function slowDown(xvd: BuiltXvd): () => void {
   const folder = join(xvd.folder, 'slow');
   mkdirSync(folder);
   const mark = join(folder, 'on');
-  const real = '/usr/bin/qemu-img';
   const script = `#!/bin/sh
 case "$*" in
-  convert*'"offset":${256 * MIB}'*) [ -e ${mark} ] && { shift; exec ${real} convert -r 100K "$@"; } ;;
+  convert*'"offset":${256 * MIB}'*) [ -e ${mark} ] && { shift; exec ${QEMU_IMG} convert -r 100K "$@"; } ;;
 esac
-exec ${real} "$@"
+exec ${QEMU_IMG} "$@"
 `;
   writeFileSync(join(folder, 'qemu-img'), script, { mode: 0o755 });
   writeFileSync(mark, '');
@@ -202,7 +203,7 @@ async function copyUnderWay(t: TestContext, kind: 'import' | 'export') {
 function copierOf(xvd: BuiltXvd): number | null {
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     const command = commandOf(name);
-    if (command.startsWith('/usr/bin/qemu-img\0') && command.includes(xvd.folder) && command.includes(`"offset":${256 * MIB}`)) return Number(name);
+    if (command.startsWith(`${QEMU_IMG}\0`) && command.includes(xvd.folder) && command.includes(`"offset":${256 * MIB}`)) return Number(name);
   }
   return null;
 }

@@ -118,7 +118,12 @@ async function give(
   });
   // Nothing is waited for until it is sent: the VBD's descriptors are its own only as long as it is open.
   const sent = syscalls.sendDescriptors(descriptorOf(control), Buffer.from(folder), [socket, log, alive, ...devices]);
-  if (sent < 0) child.kill('SIGKILL');
+  if (sent < 0) {
+    // It has ended, or will: its control socket may have closed before anybody listened.
+    child.kill('SIGKILL');
+    control.destroy();
+    return child;
+  }
   // One that does not come is no reason to keep the next client waiting.
   const late = setTimeout(() => {
     tell('nbd.handover-late', { pid: child.pid ?? null, afterMs: limits.nbdHandoverMs });
