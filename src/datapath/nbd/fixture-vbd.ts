@@ -18,7 +18,7 @@ export type TestVbd = AsyncDisposable & {
   readonly dataPath: DataPath;
 };
 
-type TestOptions = Pick<NbdOptions, 'spareProcesses' | 'parkAfterMs' | 'socketAccess'>;
+type TestOptions = Pick<NbdOptions, 'spareProcesses' | 'parkAfterMs' | 'socketAccess'> & Partial<Pick<NbdOptions, 'log'>>;
 
 export async function openTestVbd(planIn: (folder: string) => VbdPlan, options: TestOptions = {}): Promise<TestVbd> {
   const folder = mkdtempSync(join(tmpdir(), 'xvd-nbd-'));
@@ -29,10 +29,10 @@ export async function openTestVbd(planIn: (folder: string) => VbdPlan, options: 
     connectionProgram,
     nodePath: process.execPath,
     parkAfterMs: 0,
+    log: () => {},
     ...options,
     verify: async () => {},
     syscalls: openSyscalls(),
-    log: () => {},
   });
   const endpoint = await dataPath.open(plan);
   assert.ok(endpoint.kind === 'nbd');

@@ -11,6 +11,7 @@ import { connectRaw } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
 import { CONTROL_FD, SPARE_PLACES } from './spare-descriptors.ts';
+import type { NbdOptions } from './nbd-data-path.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
 import { waitForQuiet } from './spare-processes.ts';
@@ -51,9 +52,9 @@ const sparePids = (): number[] =>
     .map(Number);
 
 /** When the spares of the test before have ended. */
-async function openWithSpares(plan: (folder: string) => VbdPlan, spareProcesses: number): Promise<TestVbd> {
+async function openWithSpares(plan: (folder: string) => VbdPlan, spareProcesses: number, log: NbdOptions['log'] = () => {}): Promise<TestVbd> {
   await until('the end of others', () => sparePids().length === 0);
-  return openTestVbd(plan, { spareProcesses });
+  return openTestVbd(plan, { spareProcesses, log });
 }
 
 const served = (vbd: TestVbd): number[] => livingProcesses(vbdFolder(vbd.folder, vbd.plan.generation));
@@ -110,6 +111,24 @@ test('a spare that is ended, or dies while it is told, costs that client its con
   assert.equal((await client.rest()).length, 0);
   await until('its end', () => !served(vbd).includes(pid));
   assert.equal((await contentOf(vbd))[0], 1);
+});
+
+test('a spare that does not come within its time is ended, the log says so, and who came meanwhile is served', async () => {
+  const events: string[] = [];
+  await using vbd = await openWithSpares(planOn(1), 1, (event) => void events.push(event));
+  const pid = await until('a spare that waits', () => sparePids().find(waits));
+  process.kill(pid, 'SIGSTOP');
+  const client = await connectRaw(vbd.socketPath);
+  await until('the handover', () => served(vbd).includes(pid));
+  const next = await connectRaw(vbd.socketPath);
+  assert.equal((await client.rest()).length, 0);
+  assert.deepEqual(
+    events.filter((event) => event === 'nbd.handover-late'),
+    ['nbd.handover-late'],
+  );
+  await until('its end', () => !served(vbd).includes(pid));
+  assert.equal((await next.take(8)).toString('latin1'), 'NBDMAGIC');
+  next.end();
 });
 
 test('a spare that still starts is left to it: the client gets a process of its own, and the spare the next one', async () => {
