@@ -11,7 +11,7 @@ import type { VbdPlan } from '../../src/core/types.ts';
 import { clockOf } from '../../src/datapath/nbd/clock.ts';
 import { exportOf } from '../../src/datapath/nbd/open-session.ts';
 import { feedRequests, serveRequests } from '../../src/datapath/nbd/serve-requests.ts';
-import type { Session } from '../../src/datapath/nbd/serve-requests.ts';
+import type { Session } from '../../src/datapath/nbd/request-loop.ts';
 import { COUNTERS_BYTES, makeCounters } from '../../src/datapath/nbd/counters.ts';
 import { makeSharedPage, sharedPageBytes } from '../../src/datapath/nbd/shared-page.ts';
 import type { Socket } from '../../src/datapath/nbd/socket.ts';

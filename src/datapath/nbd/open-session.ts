@@ -20,7 +20,7 @@ import { limitRate, realPace } from './limit-rate.ts';
 import { makeTrouble } from './make-trouble.ts';
 import { areWitnesses, placesOf } from './open-devices.ts';
 import { recordProcess } from './process-records.ts';
-import type { Session } from './serve-requests.ts';
+import type { Session } from './request-loop.ts';
 import { makeSharedPage, sharedPageBytes } from './shared-page.ts';
 import type { SharedPage } from './shared-page.ts';
 import type { Socket } from './socket.ts';
