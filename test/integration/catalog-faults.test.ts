@@ -27,7 +27,7 @@ async function withDisks(t: TestContext): Promise<BuiltXvd> {
   await xvd.json('format', xvd.pool, '--extent-size', '1M');
   for (const name of ['a', 'b', 'c']) await xvd.json('create', '4M', '--name', name, '--label', `of=${name}`);
   await xvd.json('delete', 'b');
-  // It writes to the catalog and to the labels, which is no fault of a catalog that these tests put back.
+  // The process that writes them goes on behind the command, and a catalog that is put back meanwhile is older than they are.
   await until('the labels are written', () => labelWriters(xvd.folder).length === 0);
   return xvd;
 }

@@ -102,7 +102,7 @@ test('a guest writes and verifies while its disk comes and goes, the daemon and 
       'its lease ends under its writes: they fail, the guest goes on (QEMU pauses it on “no space”), and not one byte of them is in the next disk',
       async () => {
         const writes = shell.type(
-          `while [ -b /dev/vdb ] && yes ${MARK.trim()} | dd of=/dev/vdb bs=256k count=64 iflag=fullblock conv=fsync,notrunc 2>/dev/null; do :; done; sleep 1; [ ! -b /dev/vdb ]`,
+          `while [ -b /dev/vdb ] && yes ${MARK.trim()} | dd of=/dev/vdb bs=256k count=64 iflag=fullblock conv=fsync,notrunc 2>/dev/null; do :; done; while [ -b /dev/vdb ]; do sleep 0.1; done`,
         );
         await xvd.json('refresh', 'data', '--expires', '2s');
         await until('it is revoked', async () => (await xvd.json<Vbd[]>('vbds')).every(({ target }) => target !== '/dev/xvdb'), 60_000);
