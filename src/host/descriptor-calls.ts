@@ -3,7 +3,7 @@
 import type { Koffi, Libc } from './koffi.ts';
 
 const AF_UNIX = 1;
-const SOCK_STREAM = 1;
+const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
 const SYS_CLOSE_RANGE = 436;
 const SOL_SOCKET = 1;
@@ -39,7 +39,7 @@ export type DescriptorCalls = {
   limitReceiving(socket: number, milliseconds: number): number;
   /** Closes every descriptor from one to another, that one too; 0 or -errno. */
   closeRange(from: number, to: number): number;
-  /** Two connected Unix sockets; null where there is no place for them. */
+  /** Two connected Unix sockets, through which each message goes by itself; null where there is no place for them. */
   socketPair(): readonly [number, number] | null;
   /** The socket takes so many bytes before send() waits for its other side; 0 or -errno. */
   growSendBuffer(socket: number, bytes: number): number;
@@ -118,7 +118,7 @@ function bindSockets(
     limitReceiving: (socket, milliseconds) => limit(socket, SO_RCVTIMEO, milliseconds),
     socketPair() {
       const pair = new Int32Array(2);
-      if (answer(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0) return null;
+      if (answer(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) < 0) return null;
       const [one = -1, other = -1] = pair;
       return [one, other];
     },

@@ -50,11 +50,25 @@ for (const cached of [true, false])
           assert.ok(data.equals(Buffer.alloc(BLOCK, blockOf(slot) % 251)), `slot ${slot} has its block`);
           seen.add(slot);
           late.push(wasLate);
-        });
+        }, SLOTS);
       assert.equal(seen.size, SLOTS);
     }
     if (cached) assert.ok(!late.includes(true), 'what is cached is there at once');
   });
+
+test('openReadQueue() tells of no more at once than is asked for, and of the others later', () => {
+  using file = openFile();
+  const queue = syscalls.openReadQueue(SLOTS, BLOCK, file.fd);
+  assert.ok(queue !== null);
+  for (let slot = 0; slot < 5; slot += 1) assert.equal(queue.begin('read', slot, file.fd, slot * BLOCK, BLOCK), 0);
+  const told: number[] = [];
+  while (told.length < 5) {
+    const before = told.length;
+    queue.wait((slot) => told.push(slot), 2);
+    assert.ok(told.length - before <= 2, `${told.length - before} at once`);
+  }
+  assert.deepEqual(told.toSorted(), [0, 1, 2, 3, 4]);
+});
 
 test('openReadQueue() tells errors by the read, and takes no writes', () => {
   using file = openFile();
@@ -65,7 +79,7 @@ test('openReadQueue() tells errors by the read, and takes no writes', () => {
   queue.begin('read', 0, file.fd, BLOCKS * BLOCK, BLOCK);
   queue.begin('read', 1, file.fd, BLOCKS * BLOCK - 100, BLOCK);
   queue.begin('read', 2, 1_000_000, 0, BLOCK);
-  while (results.size < 3) queue.wait((slot, result) => results.set(slot, result));
+  while (results.size < 3) queue.wait((slot, result) => results.set(slot, result), SLOTS);
   assert.deepEqual(Object.fromEntries(results), { 0: 0, 1: 100, 2: -EBADF });
 });
 

@@ -117,10 +117,10 @@ function queueOn({ slots, words, sqes, mask, tail, head, completed, completionMa
   /** By slot: in which round it was begun. */
   const begunIn = new Uint32Array(slots.count);
   let round = 0;
-  /** Takes what has been completed; how many. */
-  const take = (finished: (slot: number, result: number, late: boolean) => void): number => {
+  /** Takes of what has been completed; how many. */
+  const take = (finished: (slot: number, result: number, late: boolean) => void, most: number): number => {
     const from = words[head] ?? 0;
-    const count = (Atomics.load(words, completed) - from) >>> 0;
+    const count = Math.min(most, (Atomics.load(words, completed) - from) >>> 0);
     for (let index = 0; index < count; index += 1) {
       const at = completions + 4 * ((from + index) & completionMask);
       const slot = words[at] ?? 0;
@@ -150,19 +150,19 @@ function queueOn({ slots, words, sqes, mask, tail, head, completed, completionMa
       begin();
       // The kernel finishes what it has of the device when it is asked.
       enter(0, 0);
-      take(finished);
+      take(finished, slots.count);
       round = (round + 1) >>> 0;
     },
-    wait(finished) {
+    wait(finished, most) {
       begin();
-      const prompt = take(finished);
+      const prompt = take(finished, most);
       round = (round + 1) >>> 0;
       if (prompt > 0) return;
       const result = enter(begun, 1);
       // Nothing that passes: waiting again would be for ever.
       if (result < 0 && ![EINTR, EAGAIN, EBUSY].includes(errno())) throw new Error(`io_uring_enter failed with ${errno()}`);
       begun -= Math.max(0, result);
-      take(finished);
+      take(finished, most);
     },
   };
 }

@@ -14,8 +14,8 @@ export type RequestQueue = {
   begin(kind: keyof typeof OPCODE, slot: number, fd: number, offset: number, length: number): number;
   /** The same without waiting: what was begun is on its way behind it, and what has finished is told of. */
   poll(finished: (slot: number, result: number, late: boolean) => void): void;
-  /** Waits for at least one; calls back with each finished slot, its bytes (or -errno), and whether it was not there at once. */
-  wait(finished: (slot: number, result: number, late: boolean) => void): void;
+  /** Waits for at least one and tells of `most` at most; calls back with each finished slot, its bytes (or -errno), and whether it was not there at once. */
+  wait(finished: (slot: number, result: number, late: boolean) => void, most: number): void;
 };
 
 /** The first page has the control block of each submission and the events, the rest are the slots. */
@@ -50,8 +50,8 @@ export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: n
     },
     // All is on its way, and is told of when it is waited for.
     poll: () => undefined,
-    wait(finished) {
-      const count = call(SYS.getEvents, context, 1, eventsAtOnce, base + EVENTS, 0);
+    wait(finished, most) {
+      const count = call(SYS.getEvents, context, 1, Math.min(most, eventsAtOnce), base + EVENTS, 0);
       for (let index = 0; index < count; index += 1) {
         const event = EVENTS + 32 * index;
         // Of 64 bits each; no slot has a number, and no slot as many bytes, that 32 could not tell.

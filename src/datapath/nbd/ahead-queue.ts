@@ -74,6 +74,8 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
   // The slot that was used last is taken first: its memory is there already.
   const free = Array.from({ length: SLOTS }, (_, index) => SLOTS - 1 - index);
   const freeFor = (length: number): number => (length <= LONG_BYTES ? free.length - 1 : free.findLastIndex((slot) => slot < LONG_SLOTS));
+  /** In flight. To answer one takes as long as to read it: what the client asks meanwhile is begun before the next is answered. */
+  let longs = 0;
   const isForUs = ({ type, flags, length }: Request): boolean =>
     (type === CMD.READ || (type === CMD.WRITE && writes)) && length <= slotBytes && (flags & CMD_FLAG.FUA) === 0;
   const tell =
@@ -81,6 +83,7 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
     (number: number, result: number, late: boolean): void => {
       const slot = slots[number];
       if (slot === undefined) return;
+      if (slot.request.length > LONG_BYTES) longs -= 1;
       slot.late = late;
       slot.whole = result === slot.request.length;
       finished(slot);
@@ -104,13 +107,14 @@ export function makeAheadQueue({ queue, slotBytes, writes, placeOf }: AheadQueue
       free.copyWithin(index, index + 1);
       free.pop();
       copyCookie(input, request.cookieAt, cookies, 8 * number);
+      if (request.length > LONG_BYTES) longs += 1;
       Object.assign(slot.request, request);
       slot.request.cookieAt = 8 * number;
       slot.segment = place.segment;
       slot.beganUs = nowUs;
       return true;
     },
-    collect: (finished) => queue.wait(tell(finished)),
+    collect: (finished) => queue.wait(tell(finished), longs > 0 ? 1 : SLOTS),
     poll: (finished) => queue.poll(tell(finished)),
   };
 }

@@ -6,6 +6,9 @@ const SLOW_US = 50;
 const US_PER_BYTE = 400 / (1024 * 1024);
 const REMEMBERED = 64;
 
+/** Whether a request of so many bytes that took so many microseconds waited for its device. */
+export const waitedForDevice = (us: number, length: number): boolean => us > SLOW_US + length * US_PER_BYTE;
+
 export type Coldness = {
   /** A read that was waited for, for so many microseconds. */
   took(us: number, length: number): void;
@@ -22,7 +25,7 @@ export function makeColdness(): Coldness {
     else if (score > 0) score -= 1;
   };
   return {
-    took: (us, length) => found(us > SLOW_US + length * US_PER_BYTE),
+    took: (us, length) => found(waitedForDevice(us, length)),
     found,
     // One slow read alone is the scheduler, not the device.
     cold: () => score > 16,

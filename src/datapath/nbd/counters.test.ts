@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openSyscalls } from '../../host/syscalls.ts';
 import { COUNTERS_BYTES, countersOf, makeCounters, openCounters } from './counters.ts';
+import { requestsOf } from './read-counters.ts';
 
 test('latencies are counted by kind in powers of two of a microsecond', () => {
   const memory = new ArrayBuffer(COUNTERS_BYTES);
@@ -48,6 +49,31 @@ test('each connection counts in a slot of its own, the next goes on where the la
     closeSync(other);
     openCounters(path, syscalls).count('readBytes', 1000);
     assert.equal(readBytes(), 2 ** 40 + 1024 + taken + 1000);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('reads, writes and flushes of all slots are requests; a file that is not there has none, and one that cannot be read is busy', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'xvd-counters-'));
+  const path = join(folder, 'counters');
+  try {
+    assert.equal(requestsOf(path), 0);
+    const memory = new ArrayBuffer(COUNTERS_BYTES);
+    for (const [slot, counter, by] of [
+      [0, 'reads', 1],
+      [2, 'writes', 10],
+      [18, 'flushes', 100],
+      [18, 'readBytes', 4096],
+      [0, 'errors', 7],
+    ] as const)
+      makeCounters(memory, slot).count(counter, by);
+    makeCounters(memory, 3).took('read', 5);
+    writeFileSync(path, new Uint8Array(memory));
+    assert.equal(requestsOf(path), 111);
+    writeFileSync(path, new Uint8Array(memory).subarray(0, 20));
+    assert.equal(requestsOf(path), 1, 'what is not there any more is not what another file had');
+    assert.equal(requestsOf(folder), Infinity);
   } finally {
     rmSync(folder, { recursive: true });
   }

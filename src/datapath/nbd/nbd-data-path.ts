@@ -15,12 +15,11 @@ import { limits } from '../../base/limits.ts';
 import type { Endpoint, Generation, VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import type { DataPath, DataPathStats } from '../datapath.ts';
-import { countersOf } from './counters.ts';
-import type { Counted } from './counters.ts';
 import { endLost, endProcesses } from './end-processes.ts';
 import { openDevices, openWitnesses, takeDevices } from './open-devices.ts';
 import type { TakenDevices, VerifyDevice } from './open-devices.ts';
 import { forgetProcess, livingProcesses, recordProcess } from './process-records.ts';
+import { countedIn, requestsOf } from './read-counters.ts';
 import { makeSpares } from './spare-processes.ts';
 import type { Spares } from './spare-processes.ts';
 import { descriptorOf, ENVIRONMENT, NODE_OPTIONS } from './start-process.ts';
@@ -62,7 +61,7 @@ export type NbdDataPath = DataPath & { listen(tls: TlsOptions): Promise<{ readon
 export function openNbdDataPath(options: NbdOptions): NbdDataPath {
   const served = new Map<Generation, Served>();
   const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0, parkAfterMs = limits.nbdParkAfterMs } = options;
-  const requests = (): number => [...served.values()].reduce((sum, { vbd }) => sum + requestsOf(vbd.folder), 0);
+  const requests = (): number => [...served.values()].reduce((sum, { vbd }) => sum + requestsOf(vbd.folder.counters), 0);
   const spares = makeSpares({ nodePath, connectionProgram, parkAfterMs, syscalls, requests, log, wanted: spareProcesses });
   const starting: Starting = { ...options, parkAfterMs, spares, inTurn: keyedQueue() };
   const listeners: TlsListener[] = [];
@@ -121,20 +120,8 @@ export function endpointOf(plan: VbdPlan, folder: VbdFolder): Endpoint {
 
 /** From the file that the connections count in: they are not asked, nor slowed. */
 function statsOf(folder: VbdFolder): DataPathStats | null {
-  const counted = countedIn(folder);
+  const counted = countedIn(folder.counters);
   return counted === null ? null : { connections: livingProcesses(folder).length, ...counted };
-}
-
-const countedIn = ({ counters }: VbdFolder): Counted | null => (existsSync(counters) ? countersOf(new Uint8Array(readFileSync(counters))) : null);
-
-/** Called by a timer: what can't be read counts as busy, and ends nothing. */
-function requestsOf(folder: VbdFolder): number {
-  try {
-    const { reads, writes, flushes } = countedIn(folder) ?? { reads: 0, writes: 0, flushes: 0 };
-    return reads + writes + flushes;
-  } catch {
-    return Infinity;
-  }
 }
 
 /** What a connection process is given, in its order (placesOf). `living`: processes that have it all, or will soon. */

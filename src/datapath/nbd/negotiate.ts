@@ -2,6 +2,7 @@
 
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { clockOf, elapsedUs } from './clock.ts';
 import type { Agreed } from './parked.ts';
 import { IDLE } from './socket.ts';
 import type { Socket } from './socket.ts';
@@ -10,9 +11,10 @@ import type { Export } from './wire/handshake.ts';
 
 /** A client that only holds a place loses it: its time is up when a call that waited says so, or when there is none left. */
 export function deadlineOn(sockets: readonly number[], syscalls: Syscalls | null): (over: boolean) => boolean {
-  const until = performance.now() + limits.nbdHandshakeMs;
+  const clock = clockOf(syscalls);
+  const began = clock();
   return (over) => {
-    const left = over ? 0 : until - performance.now();
+    const left = over ? 0 : limits.nbdHandshakeMs - elapsedUs(began, clock()) / 1000;
     if (!over && left <= 0) return false;
     for (const fd of sockets) syscalls?.limitWaiting(fd, left);
     return true;

@@ -27,6 +27,7 @@ function openDisk(lengthOf: (block: number) => number = () => BLOCK) {
   const begun: number[] = [];
   const inFlight: { readonly slot: number; readonly length: number }[] = [];
   const inFlightAtFlush: number[] = [];
+  const toldTogether: number[] = [];
   let slow = true;
   let nowUs = 0;
   const io: VbdIo = {
@@ -53,13 +54,25 @@ function openDisk(lengthOf: (block: number) => number = () => BLOCK) {
     },
     poll: () => {},
     /** The last is ready first. */
-    wait(finished: (slot: number, result: number, late: boolean) => void) {
+    wait(finished: (slot: number, result: number, late: boolean) => void, most: number) {
       assert.ok(inFlight.length > 0, 'something is in flight');
-      for (const { slot, length } of inFlight.splice(-AT_ONCE).toReversed()) finished(slot, length, slow);
+      const ended = inFlight.splice(-Math.min(AT_ONCE, most)).toReversed();
+      toldTogether.push(ended.length);
+      for (const { slot, length } of ended) finished(slot, length, slow);
     },
   };
   const openAhead = mock.fn(() => makeAheadQueue({ queue, slotBytes: LONG, writes: false, placeOf: io.placeOf }));
-  return { lengthOf, io, openAhead, memory, waitedFor, begun, inFlightAtFlush, now: { clock: () => nowUs, setSlow: (is: boolean) => void (slow = is) } };
+  return {
+    lengthOf,
+    io,
+    openAhead,
+    memory,
+    waitedFor,
+    begun,
+    inFlightAtFlush,
+    toldTogether,
+    now: { clock: () => nowUs, setSlow: (is: boolean) => void (slow = is) },
+  };
 }
 
 type Batch = { readonly slow: boolean; readonly blocks: readonly number[]; readonly flush?: true };
@@ -125,6 +138,7 @@ test('reads are begun ahead while the device is slow, each is answered with its 
   assert.deepEqual(disk.begun.slice(0, 37), range(3, 37));
   assert.equal([...told.keys()][3], 34, 'of 32 in flight the last one was ready first');
   assert.equal(disk.openAhead.mock.callCount(), 1);
+  assert.ok(disk.toldTogether.includes(AT_ONCE), 'short ones are answered together');
   // By the last batch all came at once.
   assert.deepEqual(disk.waitedFor.slice(-20), range(140, 20));
 });
@@ -139,6 +153,12 @@ test('long reads are answered from where they were read, each behind its own hea
     range(0, 60).map((block) => [block, block]),
   );
   assert.ok(disk.begun.length > 50);
+});
+
+test('of long reads that have ended one is answered, and what has come meanwhile is begun before the next', () => {
+  const disk = openDisk(() => LONG);
+  assert.equal(serveBatches(disk, [{ slow: true, blocks: range(0, 60) }]).size, 60);
+  assert.deepEqual([...new Set(disk.toldTogether)], [1]);
 });
 
 test('what was read for a long answer is written from its slot, and a client that leaves between its head and its data ends the connection', () => {

@@ -3,6 +3,7 @@
 
 import { limits } from '../../base/limits.ts';
 import { answerDone, answerError, answerFailed, partOf, SEND_BYTES, send, serve, written } from './answer-requests.ts';
+import { waitedForDevice } from './coldness.ts';
 import { compact, kindOf, lap, LONG_REST_BYTES, makeLoop } from './request-loop.ts';
 import type { Loop, Session } from './request-loop.ts';
 import { beginsAhead, collect, collectFinished, expectWaiting, goesAhead, settle } from './requests-ahead.ts';
@@ -114,6 +115,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
     serve(loop, request, loop.at + REQUEST_BYTES);
     const us = lap(loop);
     loop.counters.took(kindOf(request), us);
+    if (waitedForDevice(us, request.length)) loop.socket.waited?.();
     // What is read in parts is judged part by part.
     if (request.type === CMD.READ && request.length <= partOf(loop, request)) loop.coldness.took(us, request.length);
     if (loop.filled >= SEND_BYTES || loop.absorbed >= SEND_BYTES || loop.coldness.cold()) {

@@ -33,3 +33,29 @@ test('what comes is read meanwhile only as long as the client has answers to tak
   assert.equal(meanwhile(), 0, 'it has taken it');
   assert.equal(server.read(taken, 0, 28), 28, 'what came is still there');
 });
+
+test('after a request that waited for its device the next four are waited for asleep', (t) => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
+  t.after(() => [ours, theirs].forEach(closeSync));
+  let asked = 0;
+  const receiveNow: typeof syscalls.receiveNow = (...args) => {
+    asked += 1;
+    return syscalls.receiveNow(...args);
+  };
+  // Whatever comes, comes at once.
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, microseconds: () => 0 });
+  const client = socketOf(theirs, theirs, syscalls);
+  const request = Buffer.allocUnsafeSlow(4096);
+  const askedFor = (): number => {
+    asked = 0;
+    client.write(request, 0, 28);
+    assert.equal(server.read(request, 0, 28), 28);
+    return asked;
+  };
+  askedFor();
+  assert.equal(askedFor(), 1, 'the client is quick');
+  server.waited?.();
+  assert.deepEqual([askedFor(), askedFor(), askedFor(), askedFor(), askedFor()], [0, 0, 0, 0, 1]);
+});

@@ -22,6 +22,8 @@ export type Socket = {
   /** What comes while the client has answers to take; 0 = it has taken all that were sent, nothing has come for long, or it is not looked this time. Absent where
    *  that is not known. */
   readMeanwhile?(buffer: Buffer, at: number, length: number): number;
+  /** A request has waited for its device: the next ones are waited for asleep. Absent where nothing else is done. */
+  waited?(): void;
   /** Where a buffer that is read into or written from lies in memory, where that is known. */
   addressOf?(buffer: Buffer): number;
   /** Of sockets whose write() does not wait: the client has more to take than it should. */
@@ -31,6 +33,9 @@ export type Socket = {
 /** The longest time that is spent asking, and what a request may take to come for asking to pay. */
 const POLL_US = 50;
 const FIRST_POLL_US = 10;
+/** Where requests wait for the device, being woken is little of what they take, and asking keeps a processor from all others: so many are waited for
+ *  asleep after one that did (a write and a flush in turn, page cache, 99.9th percentile: 545 and then 436 µs; nbdkit 395 and 514 beside them). */
+const ASLEEP = 4;
 /** Of so many askings one looks at the clock, which costs a fifth of one. */
 const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
@@ -63,9 +68,12 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   let pause = 0;
   let unasked = 0;
   let pollUs = 0;
+  /** Times that it is not asked, as the device was waited for. */
+  let asleep = 0;
   const wait = (address: number, length: number, mostPollUs: number): number => {
     const began = microseconds();
-    if (pollUs > 0) {
+    if (asleep > 0) asleep -= 1;
+    else if (pollUs > 0) {
       do {
         for (let asked = 0; asked < ASKED_AT_ONCE; asked += 1) {
           const result = receiveNow(input, address, length);
@@ -86,6 +94,7 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
         if (result !== -EINTR) throw systemError(-result);
       }
     },
+    waited: () => void (asleep = ASLEEP),
     addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     readMeanwhile(buffer, at, length) {

@@ -10,7 +10,7 @@ import { CONTROL_FD } from './spare-descriptors.ts';
 /** Memory goes back when it is not used any more: a young generation of V8 that is small and does not grow, one heap of the C library, which would else keep what large
  *  requests and Maglev's compilations had (decision 0035).
  *  One of V8's optimising compilers is enough: small requests are fastest with it alone, and its code takes less to make (decision 0034). */
-export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan', '--optimize-for-size'];
+export const NODE_OPTIONS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--no-turbofan', '--optimize-for-size', '--expose-gc'];
 /** Pieces from 32 KiB on are the kernel's and go back to it, and so does the heap's end, but for 16 KiB. */
 export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '32768', MALLOC_TRIM_THRESHOLD_: '32768', MALLOC_TOP_PAD_: '16384' };
 /** Behind TLS each part that comes or goes is in a piece of its own, of 64 KiB mostly. */
