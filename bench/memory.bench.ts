@@ -78,7 +78,7 @@ const open = (): NbdDataPath =>
 const processesOf = (generation: number): number[] => livingProcesses(vbdFolder(folder, generation));
 const pause = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
 
-/** Of its own, of a process that is only starting, or ending: what they share counts for more for the others then. A spare that waits has 8. */
+/** Of its own, of a process that is only starting, or ending: what they share counts for more for the others then. A spare that waits has 10. */
 const STARTED_BYTES = 6 * MB;
 
 /** Of all connections, while all are at work. */

@@ -156,7 +156,8 @@ function queueOn({ slots, words, sqes, mask, tail, head, completed, completionMa
     wait(finished, most) {
       begin();
       const prompt = take(finished, most);
-      round = (round + 1) >>> 0;
+      // What is there and not yet told of was there at once, too.
+      if (words[head] === Atomics.load(words, completed)) round = (round + 1) >>> 0;
       if (prompt > 0) return;
       const result = enter(begun, 1);
       // Nothing that passes: waiting again would be for ever.
