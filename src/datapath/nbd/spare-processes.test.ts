@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { until } from '../../../test/until.ts';
+import { openSyscalls } from '../../host/syscalls.ts';
+import { CMD } from './wire/constants.ts';
 import { bytes, MIB } from '../../base/units.ts';
 import type { PlanDevice, VbdPlan } from '../../core/types.ts';
-import { connectRaw } from './fixture-client.ts';
+import { connectRaw, handshakeRaw, requestBytes } from './fixture-client.ts';
 import { openTestVbd } from './fixture-vbd.ts';
 import type { TestVbd } from './fixture-vbd.ts';
-import { CONTROL_FD, SPARE_PLACES } from './spare-descriptors.ts';
+import { CONTROL_FD, SOCKET_FD, SPARE_PLACES } from './spare-descriptors.ts';
 import type { NbdOptions } from './nbd-data-path.ts';
 import { livingProcesses } from './process-records.ts';
 import { vbdFolder } from './vbd-folder.ts';
@@ -174,4 +176,27 @@ test('spares are started when clients ask for little, and in the end also when t
   const busy = waitForQuiet(() => (asked += 1000));
   const looks = Array.from({ length: 60 }, () => busy());
   assert.deepEqual([looks.indexOf(true), looks.length - 1], [59, 59]);
+});
+
+test('a client that leaves sees the end of its connection, whoever else has it open; the process has ended in order', async () => {
+  const ended: unknown[] = [];
+  await using vbd = await openWithSpares(planOn(1), 0, (event, details) => ended.push({ event, ...details }));
+  const client = await connectRaw(vbd.socketPath);
+  await handshakeRaw(client, vbd.plan.exportName);
+  const syscalls = openSyscalls();
+  const [pid] = served(vbd);
+  assert.ok(syscalls !== null && pid !== undefined);
+  const pidfd = syscalls.pidfdOpen(pid);
+  const held = syscalls.pidfdGetfd(pidfd, SOCKET_FD);
+  assert.ok(held >= 0);
+  try {
+    client.send(Buffer.concat([requestBytes({ type: CMD.READ, length: 512 }), requestBytes({ type: CMD.DISC })]));
+    const all = await client.rest();
+    assert.equal(all.length, 28 + 512, 'what was answered before came first');
+    await until('the end of the process', () => syscalls.poll(pidfd, 1) !== 0);
+    await until('its record to go', () => served(vbd).length === 0);
+    assert.deepEqual(ended, []);
+  } finally {
+    for (const fd of [held, pidfd]) closeSync(fd);
+  }
 });
