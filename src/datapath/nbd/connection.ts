@@ -2,7 +2,7 @@
 // VBD's devices from 4 on. It ends with its client, and answers to nobody else.
 //
 // Arguments: the folder of the VBD, or `--spare`, and all that comes later in a message; after how many idle milliseconds it
-// parks, 0 = never; and, when it goes on after that, what was negotiated.
+// parks, 0 = never; and, when it goes on after that, what was negotiated, or, of a spare, the folder to rehearse with.
 
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
@@ -17,12 +17,13 @@ import { becomeConnection, OUTPUT_FD, SOCKET_FD } from './spare-descriptors.ts';
 /** So much of an answer can leave before its client takes it: the next one is read meanwhile (256 KiB sequential reads: 4.2 GB/s with the kernel's 208 KiB, 7.8 with this, no more with twice or four times as much). */
 const SEND_BUFFER_BYTES = 512 * 1024;
 
-function main([argument = '.', parkAfter = '0', parked]: readonly string[], syscalls: Syscalls | null): void {
-  const folder = argument !== '--spare' ? argument : syscalls === null ? null : becomeConnection(syscalls, rehearse);
+function main([argument = '.', parkAfter = '0', more]: readonly string[], syscalls: Syscalls | null): void {
+  const folder = argument !== '--spare' ? argument : syscalls === null ? null : becomeConnection(syscalls, () => rehearse(syscalls, more ?? ''));
   if (folder === null) return;
   const opened = openSession(folder, syscalls);
   syscalls?.growSendBuffer(OUTPUT_FD, SEND_BUFFER_BYTES);
   const socket = socketOf(SOCKET_FD, OUTPUT_FD, syscalls);
+  const parked = argument === '--spare' ? undefined : more;
   const agreed = parked === undefined ? negotiate(socket, opened.exported, deadlineOn([SOCKET_FD, OUTPUT_FD], syscalls)) : unparked(opened.exported, parked);
   if (agreed === null) return;
   const { exported, descriptors } = opened;

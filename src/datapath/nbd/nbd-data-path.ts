@@ -62,7 +62,7 @@ export function openNbdDataPath(options: NbdOptions): NbdDataPath {
   const served = new Map<Generation, Served>();
   const { nodePath, connectionProgram, syscalls, log, spareProcesses = 0, parkAfterMs = limits.nbdParkAfterMs } = options;
   const requests = (): number => [...served.values()].reduce((sum, { vbd }) => sum + requestsOf(vbd.folder.counters), 0);
-  const spares = makeSpares({ nodePath, connectionProgram, parkAfterMs, syscalls, requests, log, wanted: spareProcesses });
+  const spares = makeSpares({ nodePath, connectionProgram, runFolder: options.runFolder, parkAfterMs, syscalls, requests, log, wanted: spareProcesses });
   const starting: Starting = { ...options, parkAfterMs, spares, inTurn: keyedQueue() };
   const listeners: TlsListener[] = [];
   return {

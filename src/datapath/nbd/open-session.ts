@@ -37,6 +37,8 @@ export type OpenedSession = {
   readonly exported: Export;
   /** So many from 0 on: what a process has to have open to serve this VBD. */
   readonly descriptors: number;
+  /** Open as long as it serves; null = it has no page to lock. */
+  readonly lock: number | null;
   session(socket: Socket, negotiated: Pick<Negotiated, 'structured' | 'contexts'>): Session;
 };
 
@@ -46,7 +48,7 @@ const chance = (): number => process.getBuiltinModule('node:crypto').randomInt(2
 export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as VbdPlan;
 
 /** Throws where this process can't be put on record: it must not serve then. */
-export function openSession(folder: string, syscalls: Syscalls | null): OpenedSession {
+export function openSession(folder: string, syscalls: Syscalls | null, placed = placesOf): OpenedSession {
   recordProcess({ processes: join(folder, 'processes') }, process.pid);
   const plan = readPlan(folder);
   becomeFlusher(syscalls);
@@ -54,7 +56,7 @@ export function openSession(folder: string, syscalls: Syscalls | null): OpenedSe
   const page = shared?.page ?? pageOfItsOwn(plan);
   return sessionOf({
     plan,
-    places: placesOf(plan),
+    places: placed(plan),
     syscalls,
     page,
     poison: makePoison(page, join(folder, 'poisoned')),
@@ -90,6 +92,7 @@ export function sessionOf({ plan, places, syscalls, page, poison, counters, shar
   return {
     exported,
     descriptors: places.end + witnesses.length,
+    lock,
     session(socket, { structured, contexts }) {
       const served = { sizeBytes: plan.sizeBytes, readOnly: plan.mode === 'r', minimumBytes, contexts: contexts.length > 0 };
       // Whoever waits for a copy asks its pipe only.

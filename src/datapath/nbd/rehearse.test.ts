@@ -1,14 +1,25 @@
 // A rehearsal that fails is told to nobody: here it is seen to go through, and to leave nothing open.
 
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { openSyscalls } from '../../host/syscalls.ts';
+import { makeRehearsalFolder } from './rehearsal-folder.ts';
 import { rehearse } from './rehearse.ts';
 
-test('a rehearsal reads, writes and flushes in each of its rounds, and leaves no descriptor', () => {
+function folderFor(t: TestContext): string {
+  const runFolder = mkdtempSync(join(tmpdir(), 'xvd-rehearse-'));
+  t.after(() => rmSync(runFolder, { recursive: true }));
+  return makeRehearsalFolder(runFolder, null);
+}
+
+test('a rehearsal reads, writes and flushes in each of its rounds, and leaves no descriptor and no record', (t) => {
   const syscalls = openSyscalls();
   assert.ok(syscalls !== null);
+  const folder = folderFor(t);
   const calls = { reads: 0, writes: 0, flushes: 0 };
   const counting = {
     ...syscalls,
@@ -26,18 +37,22 @@ test('a rehearsal reads, writes and flushes in each of its rounds, and leaves no
     },
   };
   const before = readdirSync('/proc/self/fd').length;
-  rehearse(counting);
-  assert.equal(calls.reads, 8 * 120);
-  assert.ok(calls.writes >= 8 * 60 + 4, `${calls.writes} writes`);
-  assert.ok(calls.flushes >= 8, `${calls.flushes} segments were flushed`);
+  rehearse(counting, folder);
+  assert.equal(calls.reads, 9 * 120);
+  assert.ok(calls.writes >= 9 * 60 + 12 * 3 * 9, `${calls.writes} writes`);
+  assert.ok(calls.flushes >= 9, `${calls.flushes} segments were flushed`);
   assert.equal(readdirSync('/proc/self/fd').length, before);
+  assert.deepEqual(readdirSync(join(folder, 'processes')), []);
 });
 
-test('a rehearsal without its sockets or its disk is none, and no failure', () => {
+test('a rehearsal without its folder, its sockets or its disk is none, and no failure', (t) => {
   const syscalls = openSyscalls();
   assert.ok(syscalls !== null);
-  rehearse({ ...syscalls, socketPair: () => null });
-  rehearse({ ...syscalls, growSendBuffer: () => -1 });
+  const folder = folderFor(t);
+  rehearse(syscalls, join(folder, 'none'));
+  rehearse(syscalls, '');
+  rehearse({ ...syscalls, socketPair: () => null }, folder);
+  rehearse({ ...syscalls, growSendBuffer: () => -1 }, folder);
   // What was said does not arrive: it is not waited for.
-  rehearse({ ...syscalls, send: () => -11 });
+  rehearse({ ...syscalls, send: () => -11 }, folder);
 });

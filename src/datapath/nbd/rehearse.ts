@@ -1,25 +1,25 @@
 // What a spare process does before it has a client: it serves one that is not there, by all the code that serves a real one, so that
-// little is compiled for the first time while a client waits (4.2 to 2.6 ms until it is greeted, 0.7 to 0.3 for its first read). Its disk is
-// /dev/zero, its client the other end of a pair of sockets. What stays is one mapping of that disk.
+// little is compiled for the first time while a client waits (4.2 to 2.6 ms until it is greeted, 0.7 to 0.3 for its first read). Its VBD is
+// rehearsal-folder.ts's, its client the other end of a pair of sockets. What stays is what is mapped of that VBD.
 
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytes } from '../../base/units.ts';
 import type { VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { countersForNobody } from './counters.ts';
 import { makePoison } from './flush-vbd.ts';
 import { makeAddresses } from './memory-address.ts';
-import { negotiate } from './negotiate.ts';
-import { pageOfItsOwn, sessionOf } from './open-session.ts';
+import { deadlineOn, negotiate } from './negotiate.ts';
+import { openSession, pageOfItsOwn, readPlan, sessionOf } from './open-session.ts';
 import type { OpenedSession } from './open-session.ts';
+import { parkingOf } from './parked.ts';
+import { forgetProcess } from './process-records.ts';
 import { serveRequests } from './serve-requests.ts';
 import { socketOf } from './socket.ts';
 import { put32 } from './wire/bytes.ts';
 import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constants.ts';
 
 const DEVICE = '/dev/zero';
-const RUN_BYTES = bytes(1024 * 1024);
 const BLOCK_BYTES = 512;
 /** Each with a VBD and a handshake of its own, as V8 takes what it has only seen one of for a constant. */
 const ROUNDS = 8;
@@ -28,20 +28,21 @@ const REQUESTS = 240;
 /** Of so many the first is a write and the last a flush. */
 const FLUSHED = 4;
 
-/** Writes that are written as they come in: a part is there when they are begun. */
-const LONG_WRITES = 4;
-const LONG_BYTES = 68 * 1024;
-const LONG_THERE_BYTES = 8 * 1024;
+/** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. */
+const LONG_ROUNDS = 12;
+const LONG_WRITES = 3;
+const LONG_BYTES = 72 * 1024;
+const LONG_PART_BYTES = 8 * 1024;
 
 /** What a pair of sockets must hold of a conversation, each way. */
 const SOCKET_BYTES = 256 * 1024;
 /** Nobody takes more than is sent: a call that waits so long waits for nothing. */
 const WAIT_MS = 1000;
 
-type Stage = { readonly syscalls: Syscalls; readonly device: number; readonly client: number; readonly server: number };
+type Stage = { readonly syscalls: Syscalls; readonly plan: VbdPlan; readonly device: number; readonly client: number; readonly server: number };
 
 /** Whatever goes wrong here is no failure: a real client will be told. */
-export function rehearse(syscalls: Syscalls): void {
+export function rehearse(syscalls: Syscalls, folder: string): void {
   const fds: number[] = [];
   try {
     const pair = syscalls.socketPair();
@@ -51,10 +52,13 @@ export function rehearse(syscalls: Syscalls): void {
     const device = openSync(DEVICE, 'r+');
     fds.push(device);
     const [client, server] = pair;
-    const stage = { syscalls, device, client, server };
+    const stage = { syscalls, plan: readPlan(folder), device, client, server };
+    const opened = openWhole(stage, folder);
+    if (opened.lock !== null) fds.push(opened.lock);
+    serveOnce(stage, opened, true);
     // These first: the first of them throws away what was compiled before.
-    for (let write = 0; write < LONG_WRITES; write += 1) serveLongWrite(stage);
-    for (let round = 0; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
+    for (let round = 0; round < LONG_ROUNDS; round += 1) serveLongWrites(stage);
+    for (let round = 0; round < ROUNDS; round += 1) serveOnce(stage, openRehearsal(stage), round % 2 === 0);
   } catch {
     // Then it is only slower.
   } finally {
@@ -67,8 +71,17 @@ const giveUp = (): never => {
   throw new Error('the rehearsal waits for nobody');
 };
 
-function openRehearsal({ syscalls, device }: Stage): OpenedSession {
-  const plan = planOf();
+/** As a real one is opened; its descriptors are where this process happens to have them. */
+function openWhole({ syscalls, plan, device, server }: Stage, folder: string): OpenedSession {
+  const opened = openSession(folder, syscalls, () => ({ devices: [device], witnesses: [device], end: device + 1 }));
+  forgetProcess({ processes: join(folder, 'processes') }, process.pid);
+  const { exported, descriptors } = opened;
+  const limitReceiving = (): number => syscalls.limitReceiving(server, WAIT_MS);
+  parkingOf({ folder, exported, descriptors, afterMs: WAIT_MS, negotiated: { exported, structured: true, contexts: [] } }, { ...syscalls, limitReceiving });
+  return opened;
+}
+
+function openRehearsal({ syscalls, plan, device }: Stage): OpenedSession {
   const page = pageOfItsOwn(plan);
   const poison = makePoison(page, join(DEVICE, 'poisoned'));
   const places = { devices: [device], witnesses: [], end: device + 1 };
@@ -76,10 +89,36 @@ function openRehearsal({ syscalls, device }: Stage): OpenedSession {
 }
 
 /** `takes`: the client takes each answer before it asks for more, as far as the server can tell. */
-function serveOnce(stage: Stage, takes: boolean): void {
-  const { syscalls, client, server } = stage;
-  const opened = openRehearsal(stage);
-  const messages = conversation();
+function serveOnce(stage: Stage, opened: OpenedSession, takes: boolean): void {
+  const { syscalls, server } = stage;
+  sayAll(stage, conversation());
+  // Where the server asks whether its client has answers to take, there is a moment to take them.
+  const ioctl = (...asked: Parameters<Syscalls['ioctl']>): number => {
+    takeAnswers(stage);
+    return syscalls.ioctl(...asked);
+  };
+  const socket = socketOf(server, server, takes ? { ...syscalls, ioctl } : syscalls);
+  const mayWait = deadlineOn([server], { ...syscalls, limitWaiting: (fd) => syscalls.limitWaiting(fd, WAIT_MS) });
+  const agreed = negotiate(socket, opened.exported, mayWait);
+  if (agreed !== null) serveRequests({ ...opened.session(socket, agreed.negotiated), park: giveUp }, agreed.rest);
+  takeAnswers(stage);
+}
+
+function serveLongWrites(stage: Stage): void {
+  const { syscalls, server } = stage;
+  const write = request(CMD.WRITE, 0, LONG_BYTES);
+  const parts = Array.from({ length: Math.ceil(write.length / LONG_PART_BYTES) }, (_, part) =>
+    write.subarray(part * LONG_PART_BYTES, (part + 1) * LONG_PART_BYTES),
+  );
+  const writes = Array.from({ length: LONG_WRITES }, () => parts).flat();
+  sayAll(stage, [...writes, request(CMD.DISC, 0, 0)]);
+  const session = openRehearsal(stage).session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
+  serveRequests({ ...session, park: giveUp }, new Uint8Array(0));
+  takeAnswers(stage);
+}
+
+/** Each message comes by itself. */
+function sayAll({ syscalls, client }: Stage, messages: readonly Buffer[]): void {
   const said = Buffer.concat(messages);
   const addressOf = makeAddresses(syscalls);
   let at = 0;
@@ -87,26 +126,6 @@ function serveOnce(stage: Stage, takes: boolean): void {
     if (syscalls.send(client, addressOf(said) + at, length) !== length) giveUp();
     at += length;
   }
-  // Where the server asks whether its client has answers to take, there is a moment to take them.
-  const ioctl = (...asked: Parameters<Syscalls['ioctl']>): number => {
-    takeAnswers(stage);
-    return syscalls.ioctl(...asked);
-  };
-  const socket = socketOf(server, server, takes ? { ...syscalls, ioctl } : syscalls);
-  const agreed = negotiate(socket, opened.exported, () => true);
-  if (agreed !== null) serveRequests({ ...opened.session(socket, agreed.negotiated), park: giveUp }, agreed.rest);
-  takeAnswers(stage);
-}
-
-function serveLongWrite(stage: Stage): void {
-  const { syscalls, client, server } = stage;
-  const said = Buffer.concat([request(CMD.WRITE, 0, LONG_BYTES), request(CMD.DISC, 0, 0)]);
-  const there = REQUEST_BYTES + LONG_THERE_BYTES;
-  if (syscalls.send(client, makeAddresses(syscalls)(said) + there, said.length - there) !== said.length - there) giveUp();
-  const opened = openRehearsal(stage);
-  const session = opened.session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
-  serveRequests({ ...session, park: giveUp }, said.subarray(0, there));
-  takeAnswers(stage);
 }
 
 /** And asks once more than there are: how a call fails is rehearsed, too. */
@@ -116,26 +135,12 @@ function takeAnswers({ syscalls, client }: Stage): void {
   while (syscalls.receiveNow(client, address, answers.length) > 0);
 }
 
-/** Read from text, as a real one is: V8 tells such objects from others, and what it has learnt of the one is no use for the other. */
-const planOf = (): VbdPlan => JSON.parse(JSON.stringify(planInFull())) as VbdPlan;
-
-const planInFull = (): VbdPlan => ({
-  generation: 0,
-  exportName: 'rehearsal',
-  mode: 'w',
-  sizeBytes: bytes(2 * RUN_BYTES),
-  blockBytes: 512,
-  cache: 'writeback',
-  devices: [{ path: DEVICE, kind: 'file', identity: { kind: 'path', path: DEVICE }, sizeBytes: bytes(2 * RUN_BYTES) }],
-  segments: [RUN_BYTES, bytes(0)].map((offsetBytes) => ({ deviceIndex: 0, offsetBytes, lengthBytes: RUN_BYTES })),
-});
-
 /** All that the client says, from its flags to its leaving: each request is a message, and so comes by itself. */
 function conversation(): readonly Buffer[] {
   const flags = Buffer.from([0, 0, 0, 3]);
   const requests = Array.from({ length: REQUESTS }, (_, index) => {
     if (index % FLUSHED === FLUSHED - 1) return request(CMD.FLUSH, 0, 0);
-    return request(index % FLUSHED === 0 ? CMD.WRITE : CMD.READ, (index * BLOCK_BYTES) % (2 * RUN_BYTES), BLOCK_BYTES);
+    return request(index % FLUSHED === 0 ? CMD.WRITE : CMD.READ, index * BLOCK_BYTES, BLOCK_BYTES);
   });
   return [Buffer.concat([flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6)]), ...requests, request(CMD.DISC, 0, 0)];
 }

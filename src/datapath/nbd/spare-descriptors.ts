@@ -41,9 +41,11 @@ function collectGarbage(): void {
 }
 
 /** Waits until it is told what to serve, after it has rehearsed and said that it waits; the VBD's folder, or null when nobody will tell any more. */
-export function becomeConnection(syscalls: Syscalls, rehearse: (syscalls: Syscalls) => void): string | null {
+export function becomeConnection(syscalls: Syscalls, rehearse: () => void): string | null {
   syscalls.makeBlocking(CONTROL_FD);
-  rehearse(syscalls);
+  // Each to its own place: nothing but the way there.
+  placeDescriptors(syscalls, { log: LOG_FD, alive: ALIVE_FD, devices: Array.from({ length: SPARE_PLACES }, (_, index) => FIRST_DEVICE_FD + index) });
+  rehearse();
   collectGarbage();
   syscalls.trimHeap();
   writeSync(CONTROL_FD, 'w');

@@ -4,6 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { makeRehearsalFolder } from './rehearsal-folder.ts';
 import { SPARE_PLACES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
 import type { StartedProcess } from './start-process.ts';
@@ -11,6 +12,7 @@ import type { StartedProcess } from './start-process.ts';
 export type SpareOptions = {
   readonly nodePath: string;
   readonly connectionProgram: string;
+  readonly runFolder: string;
   readonly parkAfterMs: number;
   /** How many are kept ready; 0 = none. */
   readonly wanted: number;
@@ -57,12 +59,12 @@ export function waitForQuiet(requests: () => number): () => boolean {
   };
 }
 
-export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, syscalls, requests, log }: SpareOptions): Spares {
+export function makeSpares({ nodePath, connectionProgram, runFolder, parkAfterMs, wanted, syscalls, requests, log }: SpareOptions): Spares {
   const spares = new Set<Spare>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
-  const start = (): void => {
-    const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null);
+  const start = (rehearsal: string): void => {
+    const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs), rehearsal], null);
     const spare: Spare = { child, control, waits: false };
     spares.add(spare);
     control.once('data', () => (spare.waits = true));
@@ -76,7 +78,9 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
   const fill = (): void => {
     if (refill !== null) clearTimeout(refill);
     refill = null;
-    if (syscalls !== null && !ended) for (let count = spares.size; count < wanted; count += 1) start();
+    if (syscalls === null || ended || spares.size >= wanted) return;
+    const rehearsal = rehearsalIn(runFolder, syscalls, log);
+    for (let count = spares.size; count < wanted; count += 1) start(rehearsal);
   };
   const fillLater = (mayStart: () => boolean): void => {
     refill = setTimeout(() => (mayStart() ? fill() : fillLater(mayStart)), LOOK_MS).unref();
@@ -101,6 +105,16 @@ export function makeSpares({ nodePath, connectionProgram, parkAfterMs, wanted, s
       spares.clear();
     },
   };
+}
+
+/** Without one a spare is only slower. */
+function rehearsalIn(runFolder: string, syscalls: Syscalls, log: SpareOptions['log']): string {
+  try {
+    return makeRehearsalFolder(runFolder, syscalls);
+  } catch (error) {
+    log('nbd.no-rehearsal', { reason: (error as Error).message });
+    return '';
+  }
 }
 
 /** Resolves when the process has put everything in its place, or has ended. */

@@ -43,8 +43,9 @@ export type VbdFolder = {
 /** Of the socket; null = as it is. */
 export type SocketAccess = { readonly mode: number; readonly uid: number | null; readonly gid: number | null };
 
-export function vbdFolder(runFolder: string, generation: Generation): VbdFolder {
-  const path = join(runFolder, 'vbd', String(generation));
+export const vbdFolder = (runFolder: string, generation: Generation): VbdFolder => folderAt(join(runFolder, 'vbd', String(generation)));
+
+export function folderAt(path: string): VbdFolder {
   return {
     path,
     socket: join(path, 'nbd.sock'),
