@@ -9,9 +9,10 @@ import type { Loop, Session } from './request-loop.ts';
 import { beginsAhead, collect, collectFinished, expectWaiting, goesAhead, settle } from './requests-ahead.ts';
 import { IDLE } from './socket.ts';
 import { streamWrite } from './stream-write.ts';
+import { copyCookie } from './wire/bytes.ts';
 import { CMD, CMD_FLAG, REQUEST_BYTES } from './wire/constants.ts';
 import { parseRequest, refusalOf } from './wire/transmission.ts';
-import type { Request } from './wire/transmission.ts';
+import type { Request, RequestPlace } from './wire/transmission.ts';
 
 /** Serves until the client leaves, or says what no client may say. `rest` is what came behind the handshake. */
 export function serveRequests(session: Session, rest: Uint8Array): void {
@@ -128,31 +129,32 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
 }
 
 /** A long write, of which a part is there. */
-function stream(loop: Loop, request: Request): 'served' | 'leave' {
+function stream(loop: Loop, request: RequestPlace): 'served' | 'leave' {
   // What was answered before it must not wait for its end.
   while (loop.ahead !== null && loop.ahead.inFlight() > 0) collectFinished(loop, loop.ahead);
   send(loop);
-  loop.input.copy(loop.cookie, 0, request.cookieAt, request.cookieAt + 8);
-  const answered = { ...request, cookieAt: 0 };
+  // Where it lies will have been written over.
+  copyCookie(loop.input, request.cookieAt, loop.cookie, 0);
+  request.cookieAt = 0;
   const refusal = refusalOf(request, loop.served);
   lap(loop);
   const gathered = REQUEST_BYTES + loop.gatherBytes + LONG_REST_BYTES;
   if (loop.input.length < gathered) compact(loop, gathered);
-  const write = { ...request, wanted: refusal === 0, gatherBytes: loop.gatherBytes };
+  const write = { offset: request.offset, length: request.length, wanted: refusal === 0, gatherBytes: loop.gatherBytes };
   const outcome = streamWrite(loop.socket, loop.io, loop.input, loop.at + REQUEST_BYTES, loop.end, write);
   if (outcome === null) return 'leave';
   loop.at = outcome.at;
   loop.end = outcome.end;
   loop.expected = 0;
   loop.counters.took('write', lap(loop));
-  if (refusal !== 0) answerError(loop, answered, loop.cookie, refusal);
+  if (refusal !== 0) answerError(loop, request, loop.cookie, refusal);
   else
     try {
       if (outcome.error !== null) throw outcome.error;
       written(loop, request);
-      answerDone(loop, answered, loop.cookie);
+      answerDone(loop, request, loop.cookie);
     } catch (error) {
-      answerFailed(loop, answered, loop.cookie, error);
+      answerFailed(loop, request, loop.cookie, error);
     }
   return 'served';
 }

@@ -57,7 +57,7 @@ export function streamWrite(
       at += part;
     }
     if (done === length) return { at, end, error };
-    if (at > 0) input.copyWithin(0, at, end);
+    if (at > 0 && at < end) input.copyWithin(0, at, end);
     end -= at;
     at = 0;
     const count = socket.read(input, end, Math.min(PART_BYTES, input.length - end), true);
