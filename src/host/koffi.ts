@@ -13,13 +13,19 @@ export type Koffi = {
   view(pointer: unknown, length: number): ArrayBuffer;
 };
 
-/** null where koffi has no binary for this machine. */
+/**
+ * null where koffi has no binary for this machine. Its binary is a package of its own, and all that is used here; koffi's own module around it loads
+ * streams, workers and a parser of arguments (11 of 18 ms, and memory that each connection process would keep).
+ */
 export function loadKoffi(): Koffi | null {
-  try {
-    return createRequire(import.meta.url)('koffi') as Koffi;
-  } catch {
-    return null;
-  }
+  const require = createRequire(import.meta.url);
+  for (const name of [`@koromix/koffi-${process.platform}-${process.arch}`, 'koffi'])
+    try {
+      return require(name) as Koffi;
+    } catch {
+      // The next one, then.
+    }
+  return null;
 }
 
 /** A call that failed gives -errno. */

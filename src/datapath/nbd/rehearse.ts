@@ -72,7 +72,7 @@ const giveUp = (): never => {
 };
 
 /** As a real one is opened; its descriptors are where this process happens to have them. */
-function openWhole({ syscalls, plan, device, server }: Stage, folder: string): OpenedSession {
+function openWhole({ syscalls, device, server }: Stage, folder: string): OpenedSession {
   const opened = openSession(folder, syscalls, () => ({ devices: [device], witnesses: [device], end: device + 1 }));
   forgetProcess({ processes: join(folder, 'processes') }, process.pid);
   const { exported, descriptors } = opened;
