@@ -14,18 +14,21 @@ export type Koffi = {
 };
 
 /**
- * null where koffi has no binary for this machine. Its binary is a package of its own, and all that is used here; koffi's own module around it loads
+ * null where koffi has no binary for this machine. Its binary is a package of its own, found from where koffi is, and all that is used here; koffi's module around it loads
  * streams, workers and a parser of arguments (11 of 18 ms, and memory that each connection process would keep).
  */
 export function loadKoffi(): Koffi | null {
   const require = createRequire(import.meta.url);
-  for (const name of [`@koromix/koffi-${process.platform}-${process.arch}`, 'koffi'])
+  try {
+    const from = createRequire(require.resolve('koffi'));
     try {
-      return require(name) as Koffi;
+      return from(`@koromix/koffi-${process.platform}-${process.arch}`) as Koffi;
     } catch {
-      // The next one, then.
+      return require('koffi') as Koffi;
     }
-  return null;
+  } catch {
+    return null;
+  }
 }
 
 /** A call that failed gives -errno. */

@@ -2,28 +2,29 @@
 // VBD's devices from 4 on. It ends with its client, and answers to nobody else.
 //
 // Arguments: the folder of the VBD, or `--spare`, and all that comes later in a message; after how many idle milliseconds it
-// parks, 0 = never; and, when it goes on after that, what was negotiated, or, of a spare, the folder to rehearse with.
+// parks, 0 = never; and, when it goes on after that, what was negotiated.
 
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
+import { becomeFlusher } from '../../host/io-flusher.ts';
 import { deadlineOn, negotiate } from './negotiate.ts';
 import { openSession } from './open-session.ts';
 import { serveRequests } from './serve-requests.ts';
 import { parkingOf, unparked } from './parked.ts';
 import { rehearse } from './rehearse.ts';
 import { socketOf } from './socket.ts';
-import { becomeConnection, OUTPUT_FD, SOCKET_FD } from './spare-descriptors.ts';
+import { becomeConnection, OUTPUT_FD, REHEARSAL, SOCKET_FD } from './spare-descriptors.ts';
 
 /** So much of an answer can leave before its client takes it: the next one is read meanwhile (256 KiB sequential reads: 4.2 GB/s with the kernel's 208 KiB, 7.8 with this, no more with twice or four times as much). */
 const SEND_BUFFER_BYTES = 512 * 1024;
 
-function main([argument = '.', parkAfter = '0', more]: readonly string[], syscalls: Syscalls | null): void {
-  const folder = argument !== '--spare' ? argument : syscalls === null ? null : becomeConnection(syscalls, () => rehearse(syscalls, more ?? ''));
+function main([argument = '.', parkAfter = '0', parked]: readonly string[], syscalls: Syscalls | null): void {
+  const folder = argument !== '--spare' ? argument : syscalls === null ? null : becomeConnection(syscalls, () => rehearse(syscalls, process.env[REHEARSAL]));
   if (folder === null) return;
   const opened = openSession(folder, syscalls);
+  becomeFlusher(syscalls);
   syscalls?.growSendBuffer(OUTPUT_FD, SEND_BUFFER_BYTES);
   const socket = socketOf(SOCKET_FD, OUTPUT_FD, syscalls);
-  const parked = argument === '--spare' ? undefined : more;
   const agreed = parked === undefined ? negotiate(socket, opened.exported, deadlineOn([SOCKET_FD, OUTPUT_FD], syscalls)) : unparked(opened.exported, parked);
   if (agreed === null) return;
   const { exported, descriptors } = opened;
@@ -31,8 +32,8 @@ function main([argument = '.', parkAfter = '0', more]: readonly string[], syscal
   serveRequests({ ...opened.session(socket, agreed.negotiated), ...(parking === null ? {} : { park: parking }) }, agreed.rest);
 }
 
-/** A client that has said that it leaves waits for the end of its connection (libnbd does): it comes now, not after Node's own end, and nothing is left
- *  to be done in that (9 ms of a processor; nbdcopy with its connections one after another waits for each). */
+/** Of a connection that is over. A client that has said that it leaves waits for its end (libnbd does): it comes now, not after Node's own end, and nothing is
+ *  left to be done in that (9 ms of a processor; nbdcopy with its connections one after another waits for each). */
 function leave(syscalls: Syscalls | null): void {
   syscalls?.shutDown(OUTPUT_FD);
   syscalls?.exitNow(0);

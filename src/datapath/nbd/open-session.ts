@@ -5,7 +5,6 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../../base/limits.ts';
 import type { VbdPlan } from '../../core/types.ts';
-import { becomeFlusher } from '../../host/io-flusher.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { CACHED_SLOT_BYTES, makeAheadQueue, SLOT_BYTES, SLOTS } from './ahead-queue.ts';
 import type { AheadQueue, Place } from './ahead-queue.ts';
@@ -51,7 +50,6 @@ export const readPlan = (folder: string): VbdPlan => JSON.parse(readFileSync(joi
 export function openSession(folder: string, syscalls: Syscalls | null, placed = placesOf): OpenedSession {
   recordProcess({ processes: join(folder, 'processes') }, process.pid);
   const plan = readPlan(folder);
-  becomeFlusher(syscalls);
   const shared = mapShared(join(folder, 'shared'), plan.segments.length, syscalls);
   const page = shared?.page ?? pageOfItsOwn(plan);
   return sessionOf({

@@ -1,58 +1,101 @@
 // A rehearsal that fails is told to nobody: here it is seen to go through, and to leave nothing open.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { openSyscalls } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
 import { makeRehearsalFolder } from './rehearsal-folder.ts';
 import { rehearse } from './rehearse.ts';
+import { FLUSHING_AT } from './shared-page.ts';
 
 function folderFor(t: TestContext): string {
   const runFolder = mkdtempSync(join(tmpdir(), 'xvd-rehearse-'));
   t.after(() => rmSync(runFolder, { recursive: true }));
-  return makeRehearsalFolder(runFolder, null);
+  return makeRehearsalFolder(runFolder);
 }
 
-test('a rehearsal reads, writes and flushes in each of its rounds, and leaves no descriptor and no record', (t) => {
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+
+function realSyscalls(): Syscalls {
   const syscalls = openSyscalls();
   assert.ok(syscalls !== null);
+  return syscalls;
+}
+
+/** What a process without privileges gets of what it asks for. */
+const ORDINARY_SEND_BYTES = 212_992;
+
+for (const [who, sendBytes] of [
+  ['root', Infinity],
+  ['anybody', ORDINARY_SEND_BYTES],
+] as const)
+  test(`a rehearsal of ${who} reads, writes and flushes in each of its rounds, and leaves no descriptor and no record`, (t) => {
+    const syscalls = realSyscalls();
+    const folder = folderFor(t);
+    const calls = { reads: 0, writes: 0, flushes: 0 };
+    const counting: Syscalls = {
+      ...syscalls,
+      growSendBuffer: (socket, wanted) => syscalls.growSendBuffer(socket, Math.min(wanted, sendBytes)),
+      readAt: (...args) => {
+        calls.reads += 1;
+        return syscalls.readAt(...args);
+      },
+      writeAt: (...args) => {
+        calls.writes += 1;
+        return syscalls.writeAt(...args);
+      },
+      mapRange: (...args) => {
+        calls.flushes += 1;
+        return syscalls.mapRange(...args);
+      },
+    };
+    const before = descriptors();
+    rehearse(counting, folder);
+    assert.equal(calls.reads, 8 * 120);
+    assert.ok(calls.writes >= 8 * 60 + 12 * 3 * 11, `${calls.writes} writes`);
+    assert.ok(calls.flushes >= 8, `${calls.flushes} segments were flushed`);
+    assert.equal(descriptors(), before);
+    assert.deepEqual(readdirSync(join(folder, 'processes')), []);
+  });
+
+test('what others have left in the shared page changes nothing, and nothing is left there', (t) => {
   const folder = folderFor(t);
-  const calls = { reads: 0, writes: 0, flushes: 0 };
-  const counting = {
-    ...syscalls,
-    readAt: (...args: Parameters<typeof syscalls.readAt>) => {
-      calls.reads += 1;
-      return syscalls.readAt(...args);
-    },
-    writeAt: (...args: Parameters<typeof syscalls.writeAt>) => {
-      calls.writes += 1;
-      return syscalls.writeAt(...args);
-    },
-    mapRange: (...args: Parameters<typeof syscalls.mapRange>) => {
-      calls.flushes += 1;
-      return syscalls.mapRange(...args);
-    },
-  };
-  const before = readdirSync('/proc/self/fd').length;
-  rehearse(counting, folder);
-  assert.equal(calls.reads, 9 * 120);
-  assert.ok(calls.writes >= 9 * 60 + 12 * 3 * 9, `${calls.writes} writes`);
-  assert.ok(calls.flushes >= 9, `${calls.flushes} segments were flushed`);
-  assert.equal(readdirSync('/proc/self/fd').length, before);
-  assert.deepEqual(readdirSync(join(folder, 'processes')), []);
+  const shared = join(folder, 'shared');
+  // As if another one were flushing, or had been killed in it.
+  const page = readFileSync(shared);
+  page.writeInt32LE(1, FLUSHING_AT);
+  writeFileSync(shared, page);
+  const files = readdirSync(folder);
+  rehearse(realSyscalls(), folder);
+  assert.deepEqual(readdirSync(folder), files, 'nothing is poisoned');
+  assert.deepEqual(readFileSync(shared), page);
 });
 
 test('a rehearsal without its folder, its sockets or its disk is none, and no failure', (t) => {
-  const syscalls = openSyscalls();
-  assert.ok(syscalls !== null);
+  const syscalls = realSyscalls();
   const folder = folderFor(t);
+  const before = descriptors();
+  rehearse(syscalls, undefined);
   rehearse(syscalls, join(folder, 'none'));
-  rehearse(syscalls, '');
   rehearse({ ...syscalls, socketPair: () => null }, folder);
   rehearse({ ...syscalls, growSendBuffer: () => -1 }, folder);
   // What was said does not arrive: it is not waited for.
   rehearse({ ...syscalls, send: () => -11 }, folder);
+  writeFileSync(join(folder, 'plan.json'), 'garbage');
+  rehearse(syscalls, folder);
+  assert.equal(descriptors(), before);
+  assert.deepEqual(readdirSync(join(folder, 'processes')), []);
+});
+
+test('the folder is made anew, whatever there is', (t) => {
+  const folder = folderFor(t);
+  truncateSync(join(folder, 'shared'));
+  writeFileSync(join(folder, 'poisoned'), 'by whom?');
+  makeRehearsalFolder(dirname(folder));
+  assert.deepEqual(readdirSync(folder).toSorted(), ['counters', 'plan.json', 'processes', 'shared']);
+  assert.ok(statSync(join(folder, 'shared')).size > 0);
 });

@@ -8,7 +8,7 @@
 const HEADER_BYTES = 1024;
 const BOOKED_AT = 128;
 const POISON_AT = 192;
-const FLUSHING_AT = 224;
+export const FLUSHING_AT = 224;
 /** No count that an older version kept in this place is ever this. */
 const POISONED = 0x504f4953;
 

@@ -11,6 +11,8 @@ const ALIVE_FD = 3;
 export const FIRST_DEVICE_FD = 4;
 /** A VBD that needs more (two for each device) gets a process of its own start; over TLS it is not served. */
 export const SPARE_PLACES = 124;
+/** In the environment of a spare, where programs of other versions do not mind it: the folder to rehearse with. */
+export const REHEARSAL = 'XVD_REHEARSAL';
 /** To whoever started it. */
 export const CONTROL_FD = FIRST_DEVICE_FD + SPARE_PLACES;
 

@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import { limits } from '../../base/limits.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { makeRehearsalFolder } from './rehearsal-folder.ts';
-import { SPARE_PLACES } from './spare-descriptors.ts';
+import { REHEARSAL, SPARE_PLACES } from './spare-descriptors.ts';
 import { descriptorOf, startUntold } from './start-process.ts';
 import type { StartedProcess } from './start-process.ts';
 
@@ -63,8 +63,10 @@ export function makeSpares({ nodePath, connectionProgram, runFolder, parkAfterMs
   const spares = new Set<Spare>();
   let refill: NodeJS.Timeout | null = null;
   let ended = false;
-  const start = (rehearsal: string): void => {
-    const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs), rehearsal], null);
+  /** Where it could be made, since it was first needed. */
+  let rehearsal: Readonly<Record<string, string>> | null = null;
+  const start = (told: Readonly<Record<string, string>>): void => {
+    const { child, control } = startUntold(nodePath, [connectionProgram, '--spare', String(parkAfterMs)], null, told);
     const spare: Spare = { child, control, waits: false };
     spares.add(spare);
     control.once('data', () => (spare.waits = true));
@@ -79,7 +81,7 @@ export function makeSpares({ nodePath, connectionProgram, runFolder, parkAfterMs
     if (refill !== null) clearTimeout(refill);
     refill = null;
     if (syscalls === null || ended || spares.size >= wanted) return;
-    const rehearsal = rehearsalIn(runFolder, syscalls, log);
+    rehearsal ??= rehearsalIn(runFolder, log);
     for (let count = spares.size; count < wanted; count += 1) start(rehearsal);
   };
   const fillLater = (mayStart: () => boolean): void => {
@@ -108,12 +110,12 @@ export function makeSpares({ nodePath, connectionProgram, runFolder, parkAfterMs
 }
 
 /** Without one a spare is only slower. */
-function rehearsalIn(runFolder: string, syscalls: Syscalls, log: SpareOptions['log']): string {
+function rehearsalIn(runFolder: string, log: SpareOptions['log']): Readonly<Record<string, string>> {
   try {
-    return makeRehearsalFolder(runFolder, syscalls);
+    return { [REHEARSAL]: makeRehearsalFolder(runFolder) };
   } catch (error) {
     log('nbd.no-rehearsal', { reason: (error as Error).message });
-    return '';
+    return {};
   }
 }
 

@@ -19,12 +19,12 @@ const TLS_ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072
 export type StartedProcess = { readonly child: ChildProcess; readonly control: Socket };
 
 /** `client`: its socket, where it is known already, as it is over TCP. */
-export function startUntold(nodePath: string, args: readonly string[], client: Socket | null): StartedProcess {
+export function startUntold(nodePath: string, args: readonly string[], client: Socket | null, told: Readonly<Record<string, string>> = {}): StartedProcess {
   // Open, so that Node keeps away from these numbers.
   const nothing = openSync('/dev/null', 'r+');
   const places = Array.from({ length: CONTROL_FD }, (_, place) => (place === 0 && client !== null ? client : nothing));
   try {
-    const env = client === null ? ENVIRONMENT : TLS_ENVIRONMENT;
+    const env = { ...(client === null ? ENVIRONMENT : TLS_ENVIRONMENT), ...told };
     const child = spawn(nodePath, [...NODE_OPTIONS, ...args], { stdio: [...places, 'pipe'], detached: true, env, cwd: '/' });
     const control = child.stdio[CONTROL_FD] as Socket;
     control.on('error', () => undefined);

@@ -10,6 +10,7 @@ import { Socket as TcpSocket } from 'node:net';
 import { createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { limits } from '../../base/limits.ts';
+import { becomeFlusher } from '../../host/io-flusher.ts';
 import { openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { exportOf, openSession, readPlan } from './open-session.ts';
@@ -100,7 +101,9 @@ function transmit(secured: TLSSocket, negotiated: Negotiated, rest: Buffer, sysc
   const folder = takeVbd(syscalls, names, negotiated.exported.name);
   if (folder === null) return leave();
   clearTimeout(late);
-  const feed = feedRequests(openSession(folder, syscalls).session(socketOver(secured), negotiated));
+  const opened = openSession(folder, syscalls);
+  becomeFlusher(syscalls);
+  const feed = feedRequests(opened.session(socketOver(secured), negotiated));
   const follow = (state: ReturnType<RequestFeed['push']>): void => {
     if (state === 'leave') return endSoon(secured);
     if (state === 'more') return void secured.resume();

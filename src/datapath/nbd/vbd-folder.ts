@@ -70,7 +70,7 @@ export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number
 }
 
 /** Also when the filesystem is full: who maps a file that ends too soon is killed. */
-function putWhole(path: string, data: string | Uint8Array): void {
+export function putWhole(path: string, data: string | Uint8Array): void {
   writeFileSync(`${path}.new`, data, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
