@@ -59,7 +59,7 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
     if (lock !== null) fds.push(lock);
     // Before the others: the first of them throws away what was compiled until then.
     for (let round = 0; round < LONG_ROUNDS; round += 1) serveLongWrites(stage);
-    for (let round = 0; round < ROUNDS; round += 1) serveOnce(stage, openRehearsal(stage), round % 2 === 0);
+    for (let round = 0; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
   } catch {
     // Then it is only slower.
   } finally {
@@ -97,8 +97,9 @@ function openRehearsal({ syscalls, plan, device }: Stage): OpenedSession {
 }
 
 /** `takes`: the client takes each answer before it asks for more, as far as the server can tell. */
-function serveOnce(stage: Stage, opened: OpenedSession, takes: boolean): void {
+function serveOnce(stage: Stage, takes: boolean): void {
   const { syscalls, server } = stage;
+  const opened = openRehearsal(stage);
   sayAll(stage, conversation());
   // Where the server asks whether its client has answers to take, there is a moment to take them.
   const ioctl = (...asked: Parameters<Syscalls['ioctl']>): number => {

@@ -59,3 +59,35 @@ test('after a request that waited for its device the next four are waited for as
   server.waited?.();
   assert.deepEqual([askedFor(), askedFor(), askedFor(), askedFor(), askedFor()], [0, 0, 0, 0, 1]);
 });
+
+test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
+  t.after(() => [ours, theirs].forEach(closeSync));
+  let now = 0;
+  let takesUs = 0;
+  let asked = 0;
+  const receiveNow: typeof syscalls.receiveNow = (...args) => {
+    asked += 1;
+    return syscalls.receiveNow(...args);
+  };
+  const receive: typeof syscalls.receive = (...args) => {
+    now += takesUs;
+    return syscalls.receive(...args);
+  };
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, receive, microseconds: () => now });
+  const client = socketOf(theirs, theirs, syscalls);
+  const bytes = Buffer.allocUnsafeSlow(4096);
+  const askedFor = (onItsWay: boolean, waitedUs: number): number => {
+    asked = 0;
+    takesUs = waitedUs;
+    client.write(bytes, 0, 28);
+    assert.equal(server.read(bytes, 0, 28, onItsWay), 28);
+    return asked;
+  };
+  // A copy: each request is long in coming, and its rest is not.
+  askedFor(false, 100);
+  askedFor(true, 5);
+  assert.deepEqual([askedFor(false, 100), askedFor(true, 5), askedFor(false, 100), askedFor(true, 5)], [0, 1, 0, 1]);
+});

@@ -67,10 +67,13 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   /** Times that it is not asked whether the client has answers to take, as it had none. */
   let pause = 0;
   let unasked = 0;
-  let pollUs = 0;
+  /** How long is asked for a request, and for what is on its way: each by what came of it. */
+  let requestPollUs = 0;
+  let restPollUs = 0;
   /** Times that it is not asked, as the device was waited for. */
   let asleep = 0;
-  const wait = (address: number, length: number, mostPollUs: number): number => {
+  const wait = (address: number, length: number, onItsWay: boolean): number => {
+    const pollUs = onItsWay ? Math.min(restPollUs, FIRST_POLL_US) : requestPollUs;
     const began = microseconds();
     if (asleep > 0) asleep -= 1;
     else if (pollUs > 0) {
@@ -79,16 +82,18 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
           const result = receiveNow(input, address, length);
           if (result !== -EAGAIN && result !== -EINTR) return result;
         }
-      } while (elapsedUs(began, microseconds()) < Math.min(pollUs, mostPollUs));
+      } while (elapsedUs(began, microseconds()) < pollUs);
     }
     const result = receive(input, address, length);
-    pollUs = elapsedUs(began, microseconds()) < POLL_US ? Math.min(POLL_US, Math.max(FIRST_POLL_US, 2 * pollUs)) : 0;
+    const nextUs = elapsedUs(began, microseconds()) < POLL_US ? Math.min(POLL_US, Math.max(FIRST_POLL_US, 2 * pollUs)) : 0;
+    if (onItsWay) restPollUs = nextUs;
+    else requestPollUs = nextUs;
     return result;
   };
   return {
     read(buffer, at, length, onItsWay = false) {
       for (;;) {
-        const result = wait(inputAddress(buffer) + at, length, onItsWay ? FIRST_POLL_US : POLL_US);
+        const result = wait(inputAddress(buffer) + at, length, onItsWay);
         if (result >= 0) return result;
         if (result === -EAGAIN) return IDLE;
         if (result !== -EINTR) throw systemError(-result);
