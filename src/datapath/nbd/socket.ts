@@ -57,16 +57,13 @@ function writeWhole(fd: number, buffer: Buffer, at: number, length: number): voi
   for (let done = 0; done < length;) done += writeSync(fd, buffer, at + done, length - done, null);
 }
 
-function pollingSocket(input: number, output: number, syscalls: Syscalls): Socket {
-  const inputAddress = makeAddresses(syscalls);
-  const outputAddress = makeAddresses(syscalls);
-  const { receive, receiveNow, send, microseconds } = syscalls;
-  const untaken = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
-  const untakenAt = makeAddresses(syscalls)(untaken);
-  const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
-  /** Times that it is not asked whether the client has answers to take, as it had none. */
-  let pause = 0;
-  let unasked = 0;
+type Wait = {
+  /** What receive() gives. */
+  wait(address: number, length: number, onItsWay: boolean): number;
+  waited(): void;
+};
+
+function makeWait(input: number, { receive, receiveNow, microseconds }: Syscalls): Wait {
   /** How long is asked for a request, and for what is on its way: each by what came of it. */
   let requestPollUs = 0;
   let restPollUs = 0;
@@ -90,6 +87,20 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
     else requestPollUs = nextUs;
     return result;
   };
+  return { wait, waited: () => void (asleep = ASLEEP) };
+}
+
+function pollingSocket(input: number, output: number, syscalls: Syscalls): Socket {
+  const inputAddress = makeAddresses(syscalls);
+  const outputAddress = makeAddresses(syscalls);
+  const { receiveNow, send, microseconds } = syscalls;
+  const { wait, waited } = makeWait(input, syscalls);
+  const untaken = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
+  const untakenAt = makeAddresses(syscalls)(untaken);
+  const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
+  /** Times that it is not asked whether the client has answers to take, as it had none. */
+  let pause = 0;
+  let unasked = 0;
   return {
     read(buffer, at, length, onItsWay = false) {
       for (;;) {
@@ -99,7 +110,7 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
         if (result !== -EINTR) throw systemError(-result);
       }
     },
-    waited: () => void (asleep = ASLEEP),
+    waited,
     addressOf: outputAddress,
     readNow: (buffer, at, length) => Math.max(0, receiveNow(input, inputAddress(buffer) + at, length)),
     readMeanwhile(buffer, at, length) {
