@@ -61,16 +61,21 @@ export function folderAt(path: string): VbdFolder {
 
 export function makeFolder(folder: VbdFolder, plan: VbdPlan, sharedBytes: number, syscalls: Syscalls | null): void {
   requireSocketPath(folder.socket);
+  makeFiles(folder, plan, sharedBytes);
+  if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
+}
+
+/** What a connection process opens, besides what it is given. */
+export function makeFiles(folder: VbdFolder, plan: VbdPlan, sharedBytes: number): void {
   mkdirSync(folder.processes, { recursive: true, mode: 0o700 });
   // Put in place whole: connections of an earlier daemon may be reading it.
   putWhole(folder.plan, JSON.stringify(plan));
   for (const [path, bytes] of [[folder.shared, sharedBytes] as const, [folder.counters, COUNTERS_BYTES] as const])
     if (!existsSync(path)) putWhole(path, new Uint8Array(bytes));
-  if (!existsSync(folder.alive)) makePipe(folder.alive, syscalls);
 }
 
 /** Also when the filesystem is full: who maps a file that ends too soon is killed. */
-export function putWhole(path: string, data: string | Uint8Array): void {
+function putWhole(path: string, data: string | Uint8Array): void {
   writeFileSync(`${path}.new`, data, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
