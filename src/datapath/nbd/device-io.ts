@@ -15,8 +15,8 @@ export type DeviceIo = {
 type Transfer = (fd: number, buffer: Buffer, at: number, length: number, position: number) => number;
 
 export function makeDeviceIo(syscalls: Syscalls | null): DeviceIo {
-  const read = syscalls === null ? readSync : direct(syscalls, syscalls.readAt);
-  const write = syscalls === null ? writeSync : direct(syscalls, syscalls.writeAt);
+  const read = syscalls === null ? readSync : readsOf(syscalls);
+  const write = syscalls === null ? writeSync : writesOf(syscalls);
   return {
     readAll(fd, buffer, at, length, position) {
       for (let done = 0; done < length;) {
@@ -31,11 +31,21 @@ export function makeDeviceIo(syscalls: Syscalls | null): DeviceIo {
   };
 }
 
-function direct(syscalls: Syscalls, call: (fd: number, address: number, length: number, position: number) => number): Transfer {
+// Each way has a function of its own: one for both is compiled for either call, and thrown away when it meets the other.
+
+function readsOf(syscalls: Syscalls): Transfer {
   const addressOf = makeAddresses(syscalls);
-  return (fd, buffer, at, length, position) => {
-    const result = call(fd, addressOf(buffer) + at, length, position);
-    if (result < 0) throw systemError(-result);
-    return result;
-  };
+  const { readAt } = syscalls;
+  return (fd, buffer, at, length, position) => transferred(readAt(fd, addressOf(buffer) + at, length, position));
+}
+
+function writesOf(syscalls: Syscalls): Transfer {
+  const addressOf = makeAddresses(syscalls);
+  const { writeAt } = syscalls;
+  return (fd, buffer, at, length, position) => transferred(writeAt(fd, addressOf(buffer) + at, length, position));
+}
+
+function transferred(result: number): number {
+  if (result < 0) throw systemError(-result);
+  return result;
 }

@@ -8,14 +8,15 @@ import type { VbdPlan } from '../../core/types.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { countersForNobody } from './counters.ts';
 import { makePoison } from './flush-vbd.ts';
-import { makeAddresses } from './memory-address.ts';
+import { makeAddresses, SMALLEST_BYTES } from './memory-address.ts';
 import { deadlineOn, negotiate } from './negotiate.ts';
 import { openSession, pageOfItsOwn, readPlan, sessionOf } from './open-session.ts';
 import type { OpenedSession } from './open-session.ts';
 import { parkingOf } from './parked.ts';
-import { forgetProcess } from './process-records.ts';
+import { forgetProcess, recordProcess } from './process-records.ts';
 import { serveRequests } from './serve-requests.ts';
-import { socketOf } from './socket.ts';
+import type { Session } from './request-loop.ts';
+import { IDLE, socketOf } from './socket.ts';
 import { put32 } from './wire/bytes.ts';
 import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constants.ts';
 
@@ -23,17 +24,25 @@ const DEVICE = '/dev/zero';
 const BLOCK_BYTES = 512;
 /** Each with a VBD and a handshake of its own, as V8 takes what it has only seen one of for a constant. */
 const ROUNDS = 8;
+const FIRST_ROUNDS = 2;
 /** Of a round, of one block each: a pair of sockets holds them and their answers, where there is nobody to take them meanwhile. */
 const REQUESTS = 240;
 /** Of so many the first is a write and the last a flush. */
 const FLUSHED = 4;
 
-/** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. */
-const LONG_ROUNDS = 12;
-const LONG_WRITES = 3;
-const LONG_BYTES = 72 * 1024;
-/** With what the kernel keeps beside it in memory of 8 KiB: without privileges a pair of sockets holds 416 KiB. */
-const LONG_PART_BYTES = 7 * 1024;
+/** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. So many of them that it is compiled here, and not when
+ *  a copy is half done. */
+const LONG_ROUNDS = 20;
+const LONG_WRITES = 30;
+/** Taken for long here, so that a pair of sockets holds many: without privileges 416 KiB, with what the kernel keeps beside each part in memory of 4 KiB. */
+const LONG_FROM_BYTES = 4 * 1024;
+const LONG_BYTES = 8704;
+const LONG_PART_BYTES = 3 * 1024;
+/** What compiles a function is some hundred calls of it. */
+const WAITS = 450;
+/** In vain: the kernel lets each wait until its next tick. */
+const VAIN_WAITS = 3;
+const TELLINGS = 10;
 
 /** What a pair of sockets must hold of a conversation, each way. */
 const SOCKET_BYTES = 256 * 1024;
@@ -57,15 +66,21 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
     const stage = { syscalls, plan: readPlan(folder), device, client, server };
     const { lock } = openWhole(stage, folder);
     if (lock !== null) fds.push(lock);
-    // Before the others: the first of them throws away what was compiled until then.
+    for (let round = 0; round < TELLINGS; round += 1) beTold(stage, folder);
+    // Some of each kind of request first: what is compiled before it has met all of them is thrown away when it does.
+    for (let round = 0; round < FIRST_ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
+    waitForNothing(stage);
     for (let round = 0; round < LONG_ROUNDS; round += 1) serveLongWrites(stage);
-    for (let round = 0; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
+    for (let round = FIRST_ROUNDS; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
   } catch {
     // Then it is only slower.
   } finally {
     for (const fd of fds) closeSync(fd);
   }
 }
+
+/** The last session of each kind, for as long as this process lives: what was compiled for a function goes when the last function made from the same source does. */
+const kept = new Map<(stage: Stage, takes: boolean) => void, Session>();
 
 /** Something that was said did not arrive, and would be waited for. */
 const giveUp = (): never => {
@@ -89,6 +104,38 @@ function openRecorded(folder: string, syscalls: Syscalls, device: number): Opene
   }
 }
 
+/** As it will be told of its VBD; the descriptors stay where they come. */
+function beTold({ syscalls, device, client, server }: Stage, folder: string): void {
+  syscalls.sendDescriptors(client, Buffer.from(folder), [device, device, device]);
+  const told = syscalls.receiveDescriptors(server);
+  if (told === null) return;
+  for (const fd of told.descriptors) closeSync(fd);
+  const records = { processes: join(Buffer.from(told.message).toString(), 'processes') };
+  // By the daemon, and by itself.
+  for (let writer = 0; writer < 2; writer += 1) recordProcess(records, process.pid);
+  forgetProcess(records, process.pid);
+  readPlan(folder);
+}
+
+/** What comes while nobody asks, and what does not come. */
+function waitForNothing(stage: Stage): void {
+  const { syscalls, server } = stage;
+  const socket = socketOf(server, server, syscalls);
+  const buffer = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
+  const message = [Buffer.alloc(SMALLEST_BYTES)];
+  for (let round = 0; round < WAITS; round += 1) {
+    sayAll(stage, message);
+    socket.waited?.();
+    socket.read(buffer, 0, buffer.length);
+  }
+  syscalls.limitReceiving(server, 1);
+  for (let round = 0; round < VAIN_WAITS; round += 1) {
+    sayAll(stage, message);
+    while (socket.read(buffer, 0, buffer.length) !== IDLE);
+  }
+  syscalls.limitReceiving(server, WAIT_MS);
+}
+
 function openRehearsal({ syscalls, plan, device }: Stage): OpenedSession {
   const page = pageOfItsOwn(plan);
   const poison = makePoison(page, join(DEVICE, 'poisoned'));
@@ -109,7 +156,10 @@ function serveOnce(stage: Stage, takes: boolean): void {
   const socket = socketOf(server, server, takes ? { ...syscalls, ioctl } : syscalls);
   const mayWait = deadlineOn([server], { ...syscalls, limitWaiting: (fd) => syscalls.limitWaiting(fd, WAIT_MS) });
   const agreed = negotiate(socket, opened.exported, mayWait);
-  if (agreed !== null) serveRequests({ ...opened.session(socket, agreed.negotiated), park: giveUp }, agreed.rest);
+  if (agreed === null) return;
+  const session = { ...opened.session(socket, agreed.negotiated), park: giveUp };
+  kept.set(serveOnce, session);
+  serveRequests(session, agreed.rest);
   takeAnswers(stage);
 }
 
@@ -121,8 +171,10 @@ function serveLongWrites(stage: Stage): void {
   );
   const writes = Array.from({ length: LONG_WRITES }, () => parts).flat();
   sayAll(stage, [...writes, request(CMD.DISC, 0, 0)]);
-  const session = openRehearsal(stage).session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
-  serveRequests({ ...session, park: giveUp }, new Uint8Array(0));
+  const opened = openRehearsal(stage).session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
+  const session = { ...opened, streamFrom: LONG_FROM_BYTES, park: giveUp };
+  kept.set(serveLongWrites, session);
+  serveRequests(session, new Uint8Array(0));
   takeAnswers(stage);
 }
 
