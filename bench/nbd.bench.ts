@@ -21,10 +21,15 @@ const seconds = Number(env['SECONDS'] ?? 2);
 const size = Number(env['SIZE_MIB'] ?? 512) * MIB;
 const modes = (env['MODES'] ?? 'cached,cold,direct').split(',');
 
+/** nbdcopy makes no more connections than it has threads, and without being told has one for each processor. */
+type Copy = { readonly from: 'disk' | 'file'; readonly threads: readonly string[] };
+const COPY_OUT: Copy = { from: 'disk', threads: ['--threads=4'] };
+const COPY_IN: Copy = { from: 'file', threads: ['--threads=4'] };
+
 type Case = {
   readonly name: string;
   readonly mode: 'cached' | 'cold' | 'direct';
-  readonly fio: readonly string[] | 'copy-out' | 'copy-in';
+  readonly fio: readonly string[] | Copy;
   readonly goal: number;
 };
 const random = (rw: string, depth: number): string[] => [`--rw=rand${rw}`, '--bs=4k', `--iodepth=${depth}`];
@@ -36,8 +41,10 @@ const cases: readonly Case[] = (
     { name: 'random write 4 KiB depth 32', mode: 'cached', fio: random('write', 32), goal: 1.3 },
     { name: 'sequential read 256 KiB', mode: 'cached', fio: sequential('read'), goal: 1.3 },
     { name: 'sequential write 256 KiB', mode: 'cached', fio: sequential('write'), goal: 1.1 },
-    { name: 'nbdcopy out, 4 connections', mode: 'cached', fio: 'copy-out', goal: 1 },
-    { name: 'nbdcopy in, 4 connections', mode: 'cached', fio: 'copy-in', goal: 1 },
+    { name: 'nbdcopy out, 4 connections', mode: 'cached', fio: COPY_OUT, goal: 1 },
+    { name: 'nbdcopy in, 4 connections', mode: 'cached', fio: COPY_IN, goal: 1 },
+    { name: 'nbdcopy out, a connection for each processor', mode: 'cached', fio: { ...COPY_OUT, threads: [] }, goal: 1 },
+    { name: 'nbdcopy in, a connection for each processor', mode: 'cached', fio: { ...COPY_IN, threads: [] }, goal: 1 },
     { name: 'random read 4 KiB depth 32', mode: 'cold', fio: random('read', 32), goal: 1 },
     { name: 'sequential read 256 KiB', mode: 'cold', fio: sequential('read'), goal: 1 },
     { name: 'random read 4 KiB depth 1', mode: 'direct', fio: random('read', 1), goal: 1 },
@@ -59,12 +66,12 @@ const starts: Readonly<Record<Case['mode'], readonly Start[]>> = { cached: cache
 type FioSide = { readonly iops: number; readonly bw_bytes: number; readonly clat_ns: { readonly percentile?: Readonly<Record<string, number>> } };
 
 async function measure(one: Case, server: Server): Promise<Figure> {
-  if (typeof one.fio === 'string') {
-    const target = join(folder, 'copy');
-    const ends = one.fio === 'copy-out' ? [server.uri, 'null:'] : [file, server.uri];
-    if (one.fio === 'copy-in' && !existsSync(target)) await run('cp', ['--reflink=never', file, target]);
+  if ('from' in one.fio) {
+    const source = join(folder, 'copy');
+    const ends = one.fio.from === 'disk' ? [server.uri, 'null:'] : [source, server.uri];
+    if (one.fio.from === 'file' && !existsSync(source)) await run('cp', ['--reflink=never', file, source]);
     const began = process.hrtime.bigint();
-    await run('nbdcopy', ['--connections=4', ...(one.fio === 'copy-in' ? [target, server.uri] : ends)]);
+    await run('nbdcopy', ['--connections=4', ...one.fio.threads, ...ends]);
     return { speed: (size / Number(process.hrtime.bigint() - began)) * 1000, p99: 0, p999: 0 };
   }
   const job = await fioJob<{ readonly read: FioSide; readonly write: FioSide }>(served, server, seconds, one.fio);
@@ -105,13 +112,13 @@ async function compare(one: Case, path: string): Promise<Result> {
   const digits = unitOf(one) === 'kIOPS' ? 1 : 0;
   const speeds = servers.map((name) => (figures.has(name) ? of(name, ({ speed }) => speed).toFixed(digits) : NONE));
   const late = (pick: (figure: Figure) => number): string =>
-    typeof one.fio === 'string' ? NONE : servers.map((name) => (figures.has(name) ? of(name, pick).toFixed(0) : NONE)).join(' / ');
+    'from' in one.fio ? NONE : servers.map((name) => (figures.has(name) ? of(name, pick).toFixed(0) : NONE)).join(' / ');
   return { row: [one.name, one.mode, unitOf(one), ...speeds, ratio, late(({ p99 }) => p99), late(({ p999 }) => p999)], ratio };
 }
 
 const NONE = '–';
 const servers = ['xvd', 'nbdkit', 'qemu-nbd'];
-const unitOf = ({ fio }: Case): 'kIOPS' | 'MB/s' => (typeof fio === 'string' || fio.includes('--bs=256k') ? 'MB/s' : 'kIOPS');
+const unitOf = ({ fio }: Case): 'kIOPS' | 'MB/s' => ('from' in fio || fio.includes('--bs=256k') ? 'MB/s' : 'kIOPS');
 const columns = ['case', 'data', 'unit', ...servers, 'xvd / the better', 'p99 µs', 'p99.9 µs'];
 
 async function main(): Promise<void> {
