@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { test } from 'node:test';
-import { openSyscalls } from '../../host/syscalls.ts';
+import { EAGAIN, openSyscalls } from '../../host/syscalls.ts';
 import { socketOf } from './socket.ts';
 
 test('what comes is read meanwhile only as long as the client has answers to take', (t) => {
@@ -90,4 +90,64 @@ test('how long is asked for a request follows requests, and for what is on its w
   askedFor(false, 100);
   askedFor(true, 5);
   assert.deepEqual([askedFor(false, 100), askedFor(true, 5), askedFor(false, 100), askedFor(true, 5)], [0, 1, 0, 1]);
+});
+
+test('what was asked for in vain four times in a row is waited for asleep, sixteen times', (t) => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
+  t.after(() => [ours, theirs].forEach(closeSync));
+  let now = 0;
+  let comes = false;
+  let asked = 0;
+  const receiveNow: typeof syscalls.receiveNow = (...args) => {
+    asked += 1;
+    // The sender needs this processor: what it sends comes when it is not asked for any more.
+    return comes ? syscalls.receiveNow(...args) : -EAGAIN;
+  };
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, microseconds: () => (now += 5) });
+  const client = socketOf(theirs, theirs, syscalls);
+  const bytes = Buffer.allocUnsafeSlow(4096);
+  const asks = (): boolean => {
+    asked = 0;
+    client.write(bytes, 0, 28);
+    assert.equal(server.read(bytes, 0, 28), 28);
+    return asked > 0;
+  };
+  const next = (times: number): boolean[] => Array.from({ length: times }, asks);
+  const all = (value: boolean, times: number): boolean[] => Array.from({ length: times }, () => value);
+  assert.equal(asks(), false, 'how soon it comes is not known yet');
+  assert.deepEqual(next(4), all(true, 4));
+  assert.deepEqual(next(16), all(false, 16));
+  assert.deepEqual(next(1), [true], 'and once more, in vain');
+  assert.deepEqual(next(16), all(false, 16));
+  comes = true;
+  assert.deepEqual(next(20), all(true, 20), 'no more in vain');
+});
+
+test('a client with much to take is not asked at once', (t) => {
+  const syscalls = openSyscalls();
+  assert.ok(syscalls !== null);
+  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
+  t.after(() => [ours, theirs].forEach(closeSync));
+  let now = 0;
+  const askedAt: number[] = [];
+  const receiveNow: typeof syscalls.receiveNow = (...args) => {
+    askedAt.push(now);
+    return syscalls.receiveNow(...args);
+  };
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, microseconds: () => (now += 1) });
+  const client = socketOf(theirs, theirs, syscalls);
+  const bytes = Buffer.allocUnsafeSlow(64 * 1024);
+  const askedAfter = (answerBytes: number): number => {
+    server.write(bytes, 0, answerBytes);
+    client.write(bytes, 0, 28);
+    const began = now;
+    askedAt.length = 0;
+    assert.equal(server.readMeanwhile?.(bytes, 0, 28), 28);
+    client.read(bytes, 0, bytes.length);
+    return (askedAt[0] ?? 0) - began;
+  };
+  assert.ok(askedAfter(4096) < 5, 'one answer is soon taken');
+  assert.ok(askedAfter(60 * 1024) >= 10, 'fifteen are not');
 });

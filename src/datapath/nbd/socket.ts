@@ -44,6 +44,10 @@ const ASLEEP_IN_VAIN = 16;
 const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
 const SIOCOUTQ = 0x5411;
+/** Who has so much to take is left alone for so long: each asking takes the lock that its next request needs (random reads of 4 KiB at depth 32, whose client has a processor
+ *  for itself: 74 to 80 thousand a second, nbdkit 48; no difference at depth 2, 4 and 8, where there is less to take). */
+const MUCH_BYTES = 40 * 1024;
+const UNASKED_US = 10;
 /** A client that waits for each answer never has others: it is asked less and less often, as that takes a fortieth of such a request. */
 const LONGEST_PAUSE = 15;
 
@@ -104,7 +108,10 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   const { wait, waited } = makeWait(input, syscalls);
   const untaken = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
   const untakenAt = makeAddresses(syscalls)(untaken);
-  const hasToTake = (): boolean => syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 && untaken.readInt32LE(0) !== 0;
+  const bytesToTake = (): number => (syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 ? untaken.readInt32LE(0) : 0);
+  const letTake = (): void => {
+    for (const began = microseconds(); elapsedUs(began, microseconds()) < UNASKED_US;);
+  };
   /** Times that it is not asked whether the client has answers to take, as it had none. */
   let pause = 0;
   let unasked = 0;
@@ -125,17 +132,20 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
         unasked -= 1;
         return 0;
       }
-      if (!hasToTake()) {
+      let left = bytesToTake();
+      if (left === 0) {
         pause = Math.min(LONGEST_PAUSE, 2 * pause + 1);
         unasked = pause;
         return 0;
       }
       pause = 0;
       const began = microseconds();
-      while (hasToTake() && elapsedUs(began, microseconds()) < POLL_US) {
+      do {
+        if (left >= MUCH_BYTES) letTake();
         const result = receiveNow(input, inputAddress(buffer) + at, length);
         if (result > 0) return result;
-      }
+        left = bytesToTake();
+      } while (left > 0 && elapsedUs(began, microseconds()) < POLL_US);
       return 0;
     },
     write(buffer, at, length) {
