@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { openSyscalls } from '../../host/syscalls.ts';
+import { EAGAIN, openSyscalls } from '../../host/syscalls.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { makeRehearsalFolder } from './rehearsal-folder.ts';
 import { rehearse } from './rehearse.ts';
@@ -36,7 +36,7 @@ for (const [who, sendBytes] of [
   test(`a rehearsal of ${who} reads, writes and flushes in each of its rounds, and leaves no descriptor and no record`, (t) => {
     const syscalls = realSyscalls();
     const folder = folderFor(t);
-    const calls = { reads: 0, writes: 0, flushes: 0 };
+    const calls = { reads: 0, writes: 0, flushes: 0, told: 0, vain: 0 };
     const counting: Syscalls = {
       ...syscalls,
       growSendBuffer: (socket, wanted) => syscalls.growSendBuffer(socket, Math.min(wanted, sendBytes)),
@@ -52,12 +52,26 @@ for (const [who, sendBytes] of [
         calls.flushes += 1;
         return syscalls.mapRange(...args);
       },
+      sendDescriptors: (...args) => {
+        calls.told += 1;
+        return syscalls.sendDescriptors(...args);
+      },
+      receive: (...args) => {
+        const result = syscalls.receive(...args);
+        if (result === -EAGAIN) calls.vain += 1;
+        return result;
+      },
+      // As on a machine where each call takes long.
+      microseconds: () => (now += 400),
     };
+    let now = 0;
     const before = descriptors();
     rehearse(counting, folder);
-    assert.equal(calls.reads, 8 * 120);
-    // Of each long write its two whole blocks at least.
-    assert.ok(calls.writes >= 8 * 60 + 20 * 30 * 2, `${calls.writes} writes`);
+    // Two of each are of the end, for each of the two sessions that are kept.
+    assert.equal(calls.reads, 8 * 120 + 4);
+    // Each long write is one block, and then what is left.
+    assert.equal(calls.writes, 8 * 60 + 20 * 30 * 2 + 4);
+    assert.deepEqual([calls.told, calls.vain], [10, 8]);
     assert.ok(calls.flushes >= 8, `${calls.flushes} segments were flushed`);
     assert.equal(descriptors(), before);
     assert.deepEqual(readdirSync(join(folder, 'processes')), []);
@@ -84,6 +98,8 @@ test('a rehearsal without its folder, its sockets or its disk is none, and no fa
   rehearse(syscalls, join(folder, 'none'));
   rehearse({ ...syscalls, socketPair: () => null }, folder);
   rehearse({ ...syscalls, growSendBuffer: () => -1 }, folder);
+  rehearse({ ...syscalls, sendDescriptors: () => -109 }, folder);
+  rehearse({ ...syscalls, limitReceiving: () => -1 }, folder);
   // What was said does not arrive: it is not waited for.
   rehearse({ ...syscalls, send: () => -11 }, folder);
   writeFileSync(join(folder, 'plan.json'), 'garbage');

@@ -1,6 +1,7 @@
 // What a spare process does before it has a client: it serves one that is not there, by all the code that serves a real one, so that
 // little is compiled for the first time while a client waits (4.2 to 2.6 ms until it is greeted, 0.7 to 0.3 for its first read). Its VBD is
-// rehearsal-folder.ts's, its client the other end of a pair of sockets. What stays is what is mapped of that VBD, and a slot of its counters.
+// rehearsal-folder.ts's, its client the other end of a pair of sockets. What stays is what is mapped of that VBD, a slot of its counters, and two
+// sessions without their buffers.
 
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,9 +15,9 @@ import { openSession, pageOfItsOwn, readPlan, sessionOf } from './open-session.t
 import type { OpenedSession } from './open-session.ts';
 import { parkingOf } from './parked.ts';
 import { forgetProcess, recordProcess } from './process-records.ts';
-import { serveRequests } from './serve-requests.ts';
 import type { Session } from './request-loop.ts';
-import { IDLE, socketOf } from './socket.ts';
+import { serveRequests } from './serve-requests.ts';
+import { socketOf } from './socket.ts';
 import { put32 } from './wire/bytes.ts';
 import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constants.ts';
 
@@ -30,18 +31,20 @@ const REQUESTS = 240;
 /** Of so many the first is a write and the last a flush. */
 const FLUSHED = 4;
 
-/** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. So many of them that it is compiled here, and not when
- *  a copy is half done. */
+/** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. So many of them that it is
+ *  compiled here, and not when a copy is half done. */
 const LONG_ROUNDS = 20;
 const LONG_WRITES = 30;
 /** Taken for long here, so that a pair of sockets holds many: without privileges 416 KiB, with what the kernel keeps beside each part in memory of 4 KiB. */
 const LONG_FROM_BYTES = 4 * 1024;
+/** Two blocks, and some of a third. */
 const LONG_BYTES = 8704;
 const LONG_PART_BYTES = 3 * 1024;
 /** What compiles a function is some hundred calls of it. */
 const WAITS = 450;
-/** In vain: the kernel lets each wait until its next tick. */
-const VAIN_WAITS = 3;
+/** In vain, each until the kernel's next tick: so many that it is given up to ask (socket.ts). */
+const VAIN_WAITS = 8;
+/** As of a function that has run so often V8 notes what it meets. */
 const TELLINGS = 10;
 
 /** What a pair of sockets must hold of a conversation, each way. */
@@ -72,6 +75,7 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
     waitForNothing(stage);
     for (let round = 0; round < LONG_ROUNDS; round += 1) serveLongWrites(stage);
     for (let round = FIRST_ROUNDS; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
+    for (const session of [kept.requests, kept.longWrites]) if (session !== null) forgetBuffers(session);
   } catch {
     // Then it is only slower.
   } finally {
@@ -79,13 +83,16 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
   }
 }
 
-/** The last session of each kind, for as long as this process lives: what was compiled for a function goes when the last function made from the same source does. */
-const kept = new Map<(stage: Stage, takes: boolean) => void, Session>();
+/** The last session of each kind, for as long as this process lives: what was compiled for a function goes when the last function made of the same source does. */
+const kept: { requests: Session | null; longWrites: Session | null } = { requests: null, longWrites: null };
 
 /** Something that was said did not arrive, and would be waited for. */
 const giveUp = (): never => {
   throw new Error('the rehearsal waits for nobody');
 };
+
+/** A session that seems slow, on a busy machine, would open a queue to read ahead by, and never close it. */
+const UNASSISTED = { park: giveUp, openAhead: (): null => null };
 
 /** As a real one is opened; its descriptors are where this process happens to have them. It is not served. */
 function openWhole({ syscalls, device, server }: Stage, folder: string): OpenedSession {
@@ -104,11 +111,10 @@ function openRecorded(folder: string, syscalls: Syscalls, device: number): Opene
   }
 }
 
-/** As it will be told of its VBD; the descriptors stay where they come. */
+/** As it will be told of its VBD; the descriptors are put nowhere. */
 function beTold({ syscalls, device, client, server }: Stage, folder: string): void {
-  syscalls.sendDescriptors(client, Buffer.from(folder), [device, device, device]);
-  const told = syscalls.receiveDescriptors(server);
-  if (told === null) return;
+  if (syscalls.sendDescriptors(client, Buffer.from(folder), [device, device, device]) < 0) giveUp();
+  const told = syscalls.receiveDescriptors(server) ?? giveUp();
   for (const fd of told.descriptors) closeSync(fd);
   const records = { processes: join(Buffer.from(told.message).toString(), 'processes') };
   // By the daemon, and by itself.
@@ -117,7 +123,7 @@ function beTold({ syscalls, device, client, server }: Stage, folder: string): vo
   readPlan(folder);
 }
 
-/** What comes while nobody asks, and what does not come. */
+/** What comes while nobody asks, and what does not come while it is asked for. */
 function waitForNothing(stage: Stage): void {
   const { syscalls, server } = stage;
   const socket = socketOf(server, server, syscalls);
@@ -128,12 +134,23 @@ function waitForNothing(stage: Stage): void {
     socket.waited?.();
     socket.read(buffer, 0, buffer.length);
   }
-  syscalls.limitReceiving(server, 1);
+  if (syscalls.limitReceiving(server, 1) < 0) giveUp();
   for (let round = 0; round < VAIN_WAITS; round += 1) {
     sayAll(stage, message);
-    while (socket.read(buffer, 0, buffer.length) !== IDLE);
+    while (socket.read(buffer, 0, buffer.length, true) > 0);
   }
   syscalls.limitReceiving(server, WAIT_MS);
+}
+
+/** Whoever asks where buffers lie remembers the last two, and these are large. */
+function forgetBuffers({ socket, io }: Session): void {
+  for (let times = 0; times < 2; times += 1) {
+    const small = Buffer.allocUnsafeSlow(SMALLEST_BYTES);
+    socket.addressOf?.(small);
+    socket.readNow(small, 0, small.length);
+    io.read(0, small, 0, small.length);
+    io.write(0, small, 0, small.length);
+  }
 }
 
 function openRehearsal({ syscalls, plan, device }: Stage): OpenedSession {
@@ -156,10 +173,9 @@ function serveOnce(stage: Stage, takes: boolean): void {
   const socket = socketOf(server, server, takes ? { ...syscalls, ioctl } : syscalls);
   const mayWait = deadlineOn([server], { ...syscalls, limitWaiting: (fd) => syscalls.limitWaiting(fd, WAIT_MS) });
   const agreed = negotiate(socket, opened.exported, mayWait);
-  if (agreed === null) return;
-  const session = { ...opened.session(socket, agreed.negotiated), park: giveUp };
-  kept.set(serveOnce, session);
-  serveRequests(session, agreed.rest);
+  if (agreed === null) return giveUp();
+  kept.requests = { ...opened.session(socket, agreed.negotiated), ...UNASSISTED };
+  serveRequests(kept.requests, agreed.rest);
   takeAnswers(stage);
 }
 
@@ -172,9 +188,8 @@ function serveLongWrites(stage: Stage): void {
   const writes = Array.from({ length: LONG_WRITES }, () => parts).flat();
   sayAll(stage, [...writes, request(CMD.DISC, 0, 0)]);
   const opened = openRehearsal(stage).session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
-  const session = { ...opened, streamFrom: LONG_FROM_BYTES, park: giveUp };
-  kept.set(serveLongWrites, session);
-  serveRequests(session, new Uint8Array(0));
+  kept.longWrites = { ...opened, streamFrom: LONG_FROM_BYTES, ...UNASSISTED };
+  serveRequests(kept.longWrites, new Uint8Array(0));
   takeAnswers(stage);
 }
 

@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { EAGAIN, openSyscalls } from '../../host/syscalls.ts';
 import { socketOf } from './socket.ts';
+import type { Socket } from './socket.ts';
 
 test('what comes is read meanwhile only as long as the client has answers to take', (t) => {
   const syscalls = openSyscalls();
@@ -92,37 +94,73 @@ test('how long is asked for a request follows requests, and for what is on its w
   assert.deepEqual([askedFor(false, 100), askedFor(true, 5), askedFor(false, 100), askedFor(true, 5)], [0, 1, 0, 1]);
 });
 
-test('what was asked for in vain four times in a row is waited for asleep, sixteen times', (t) => {
+/** A server whose client needs its processor: what it sends comes when it is not asked for any more, `afterUs` later. */
+function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs: number) => boolean; readonly server: Socket; letCome(): void } {
   const syscalls = openSyscalls();
   assert.ok(syscalls !== null);
   const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
   t.after(() => [ours, theirs].forEach(closeSync));
   let now = 0;
+  let takesUs = 0;
   let comes = false;
   let asked = 0;
   const receiveNow: typeof syscalls.receiveNow = (...args) => {
     asked += 1;
-    // The sender needs this processor: what it sends comes when it is not asked for any more.
     return comes ? syscalls.receiveNow(...args) : -EAGAIN;
   };
-  const server = socketOf(ours, ours, { ...syscalls, receiveNow, microseconds: () => (now += 5) });
+  const receive: typeof syscalls.receive = (...args) => {
+    now += takesUs;
+    return syscalls.receive(...args);
+  };
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, receive, microseconds: () => (now += 1) });
   const client = socketOf(theirs, theirs, syscalls);
   const bytes = Buffer.allocUnsafeSlow(4096);
-  const asks = (): boolean => {
+  const asks = (onItsWay: boolean, afterUs: number): boolean => {
     asked = 0;
+    takesUs = afterUs;
     client.write(bytes, 0, 28);
-    assert.equal(server.read(bytes, 0, 28), 28);
+    assert.equal(server.read(bytes, 0, 28, onItsWay), 28);
     return asked > 0;
   };
-  const next = (times: number): boolean[] => Array.from({ length: times }, asks);
-  const all = (value: boolean, times: number): boolean[] => Array.from({ length: times }, () => value);
-  assert.equal(asks(), false, 'how soon it comes is not known yet');
-  assert.deepEqual(next(4), all(true, 4));
-  assert.deepEqual(next(16), all(false, 16));
-  assert.deepEqual(next(1), [true], 'and once more, in vain');
-  assert.deepEqual(next(16), all(false, 16));
-  comes = true;
-  assert.deepEqual(next(20), all(true, 20), 'no more in vain');
+  return { asks, server, letCome: () => void (comes = true) };
+}
+
+const times = <T>(count: number, of: () => T): T[] => Array.from({ length: count }, of);
+
+test('what was asked for in vain four times in a row is waited for asleep, sixteen times; what else is waited for is not', (t) => {
+  const at = contended(t);
+  const rest = (): boolean => at.asks(true, 5);
+  assert.equal(rest(), false, 'how soon it comes is not known yet');
+  assert.deepEqual(times(4, rest), [true, true, true, true]);
+  at.server.waited?.();
+  assert.deepEqual(
+    times(16, rest),
+    times(16, () => false),
+    'and waiting for the device makes it no less',
+  );
+  assert.deepEqual(times(1, rest), [true], 'and once more, in vain');
+  at.asks(false, 5);
+  assert.equal(at.asks(false, 5), false, 'requests were waited for asleep because of the device');
+  times(2, () => at.asks(false, 5));
+  assert.equal(at.asks(false, 5), true);
+  assert.equal(rest(), false);
+  times(15, rest);
+  at.letCome();
+  assert.deepEqual(
+    times(20, rest),
+    times(20, () => true),
+    'no more in vain',
+  );
+});
+
+test('a client whose requests take almost as long as is asked is not left asleep while it is found out how long that is', (t) => {
+  const at = contended(t);
+  // 10, 20 and 40 µs in vain, each shorter than such a request takes; then 50, and only these count.
+  const cycle = [false, true, true, true, true];
+  assert.deepEqual(
+    times(15, () => at.asks(false, 3)),
+    [...cycle, ...cycle, ...cycle],
+  );
 });
 
 test('a client with much to take is not asked at once', (t) => {

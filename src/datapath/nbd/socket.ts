@@ -36,16 +36,16 @@ const FIRST_POLL_US = 10;
 /** Where requests wait for the device, being woken is little of what they take, and asking keeps a processor from all others: so many are waited for
  *  asleep after one that did (a write and a flush in turn, page cache, 99.9th percentile: 545 and then 436 µs; nbdkit 395 and 514 beside them). */
 const ASLEEP = 4;
-/** Asked for nothing so often in a row, it is waited asleep so many times, as whoever sends needs this processor for it (five of six askings of a copy by two
- *  connections on two processors were in vain, 5,600 calls for 512 MiB). */
+/** Asked for nothing so often in a row, each time as long as is asked at most, it is waited for asleep so many times: whoever sends needs this processor for it (five of six
+ *  askings of a copy by two connections on two processors were in vain, 5,600 calls for 512 MiB). */
 const VAIN = 4;
 const ASLEEP_IN_VAIN = 16;
 /** Of so many askings one looks at the clock, which costs a fifth of one. */
 const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
 const SIOCOUTQ = 0x5411;
-/** Who has so much to take is left alone for so long: each asking takes the lock that its next request needs (random reads of 4 KiB at depth 32, whose client has a processor
- *  for itself: 74 to 80 thousand a second, nbdkit 48; no difference at depth 2, 4 and 8, where there is less to take). */
+/** Who has so much to take, by SIOCOUTQ, is left alone for so long before each asking, which takes the lock that its next request needs (random reads of
+ *  4 KiB at depth 32, whose client has a processor for itself: 74 to 80 thousand a second, nbdkit 48; no difference at depths 2, 4 and 8, where there is less to take). */
 const MUCH_BYTES = 40 * 1024;
 const UNASKED_US = 10;
 /** A client that waits for each answer never has others: it is asked less and less often, as that takes a fortieth of such a request. */
@@ -79,7 +79,8 @@ function makeWait(input: number, { receive, receiveNow, microseconds }: Syscalls
   const forRest: Asking = { pollUs: 0, vain: 0, asleep: 0 };
   const wait = (address: number, length: number, onItsWay: boolean): number => {
     const asking = onItsWay ? forRest : forRequest;
-    const pollUs = onItsWay ? Math.min(asking.pollUs, FIRST_POLL_US) : asking.pollUs;
+    const longestUs = onItsWay ? FIRST_POLL_US : POLL_US;
+    const pollUs = Math.min(asking.pollUs, longestUs);
     const began = microseconds();
     if (asking.asleep > 0) asking.asleep -= 1;
     else if (pollUs > 0) {
@@ -91,14 +92,17 @@ function makeWait(input: number, { receive, receiveNow, microseconds }: Syscalls
           return result;
         }
       } while (elapsedUs(began, microseconds()) < pollUs);
-      asking.vain += 1;
+      if (pollUs === longestUs) asking.vain += 1;
       if (asking.vain >= VAIN) asking.asleep = ASLEEP_IN_VAIN;
     }
     const result = receive(input, address, length);
     asking.pollUs = elapsedUs(began, microseconds()) < POLL_US ? Math.min(POLL_US, Math.max(FIRST_POLL_US, 2 * pollUs)) : 0;
     return result;
   };
-  return { wait, waited: () => void (forRequest.asleep = forRest.asleep = ASLEEP) };
+  const waited = (): void => {
+    for (const asking of [forRequest, forRest]) asking.asleep = Math.max(asking.asleep, ASLEEP);
+  };
+  return { wait, waited };
 }
 
 function pollingSocket(input: number, output: number, syscalls: Syscalls): Socket {
@@ -110,7 +114,8 @@ function pollingSocket(input: number, output: number, syscalls: Syscalls): Socke
   const untakenAt = makeAddresses(syscalls)(untaken);
   const bytesToTake = (): number => (syscalls.ioctl(output, SIOCOUTQ, untakenAt) >= 0 ? untaken.readInt32LE(0) : 0);
   const letTake = (): void => {
-    for (const began = microseconds(); elapsedUs(began, microseconds()) < UNASKED_US;);
+    const began = microseconds();
+    while (elapsedUs(began, microseconds()) < UNASKED_US);
   };
   /** Times that it is not asked whether the client has answers to take, as it had none. */
   let pause = 0;
