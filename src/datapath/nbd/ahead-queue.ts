@@ -11,8 +11,8 @@ export const SLOTS = 32;
 export const SLOT_BYTES = 256 * 1024;
 /** Through the page cache: longer reads are begun by the kernel's own reading ahead. */
 export const CACHED_SLOT_BYTES = 64 * 1024;
-/** Long requests go to some of the slots only: the memory of the others is never all used, and 2 MiB are enough for the drives that were measured. */
-const LONG_SLOTS = 8;
+/** Long requests go to some of the slots only: the memory of the others is never all used, and 1.5 MiB are enough for the drives that were measured. */
+const LONG_SLOTS = 6;
 const LONG_BYTES = 16 * 1024;
 
 /** Where a range lies on one device; null when it crosses a border between segments. */
