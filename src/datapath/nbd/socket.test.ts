@@ -5,14 +5,20 @@ import { closeSync } from 'node:fs';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { EAGAIN, openSyscalls } from '../../host/syscalls.ts';
+import type { Syscalls } from '../../host/syscalls.ts';
 import { socketOf } from './socket.ts';
 import type { Socket } from './socket.ts';
 
-test('what comes is read meanwhile only as long as the client has answers to take', (t) => {
+function pairFor(t: TestContext): { readonly syscalls: Syscalls; readonly ours: number; readonly theirs: number } {
   const syscalls = openSyscalls();
   assert.ok(syscalls !== null);
   const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
   t.after(() => [ours, theirs].forEach(closeSync));
+  return { syscalls, ours, theirs };
+}
+
+test('what comes is read meanwhile only as long as the client has answers to take', (t) => {
+  const { syscalls, ours, theirs } = pairFor(t);
   const [server, client] = [socketOf(ours, ours, syscalls), socketOf(theirs, theirs, syscalls)];
   const [answer, request, taken] = [4096, 4096, 4096].map((length, index) => Buffer.allocUnsafeSlow(length).fill(index + 1));
   assert.ok(answer !== undefined && request !== undefined && taken !== undefined);
@@ -37,10 +43,7 @@ test('what comes is read meanwhile only as long as the client has answers to tak
 });
 
 test('after a request that waited for its device the next four are waited for asleep', (t) => {
-  const syscalls = openSyscalls();
-  assert.ok(syscalls !== null);
-  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
-  t.after(() => [ours, theirs].forEach(closeSync));
+  const { syscalls, ours, theirs } = pairFor(t);
   let asked = 0;
   const receiveNow: typeof syscalls.receiveNow = (...args) => {
     asked += 1;
@@ -62,44 +65,9 @@ test('after a request that waited for its device the next four are waited for as
   assert.deepEqual([askedFor(), askedFor(), askedFor(), askedFor(), askedFor()], [0, 0, 0, 0, 1]);
 });
 
-test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {
-  const syscalls = openSyscalls();
-  assert.ok(syscalls !== null);
-  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
-  t.after(() => [ours, theirs].forEach(closeSync));
-  let now = 0;
-  let takesUs = 0;
-  let asked = 0;
-  const receiveNow: typeof syscalls.receiveNow = (...args) => {
-    asked += 1;
-    return syscalls.receiveNow(...args);
-  };
-  const receive: typeof syscalls.receive = (...args) => {
-    now += takesUs;
-    return syscalls.receive(...args);
-  };
-  const server = socketOf(ours, ours, { ...syscalls, receiveNow, receive, microseconds: () => now });
-  const client = socketOf(theirs, theirs, syscalls);
-  const bytes = Buffer.allocUnsafeSlow(4096);
-  const askedFor = (onItsWay: boolean, waitedUs: number): number => {
-    asked = 0;
-    takesUs = waitedUs;
-    client.write(bytes, 0, 28);
-    assert.equal(server.read(bytes, 0, 28, onItsWay), 28);
-    return asked;
-  };
-  // A copy: each request is long in coming, and its rest is not.
-  askedFor(false, 100);
-  askedFor(true, 5);
-  assert.deepEqual([askedFor(false, 100), askedFor(true, 5), askedFor(false, 100), askedFor(true, 5)], [0, 1, 0, 1]);
-});
-
-/** A server whose client needs its processor: what it sends comes when it is not asked for any more, `afterUs` later. */
+/** A server whose client needs its processor: what it sends comes when it is not asked for any more, `afterUs` later, until it is let come. */
 function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs: number) => boolean; readonly server: Socket; letCome(): void } {
-  const syscalls = openSyscalls();
-  assert.ok(syscalls !== null);
-  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
-  t.after(() => [ours, theirs].forEach(closeSync));
+  const { syscalls, ours, theirs } = pairFor(t);
   let now = 0;
   let takesUs = 0;
   let comes = false;
@@ -124,6 +92,15 @@ function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs
   };
   return { asks, server, letCome: () => void (comes = true) };
 }
+
+test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {
+  const { asks, letCome } = contended(t);
+  letCome();
+  // A copy: each request is long in coming, and its rest is not.
+  asks(false, 100);
+  asks(true, 5);
+  assert.deepEqual([asks(false, 100), asks(true, 5), asks(false, 100), asks(true, 5)], [false, true, false, true]);
+});
 
 const times = <T>(count: number, of: () => T): T[] => Array.from({ length: count }, of);
 
@@ -164,10 +141,7 @@ test('a client whose requests take almost as long as is asked is not left asleep
 });
 
 test('a client with much to take is not asked at once', (t) => {
-  const syscalls = openSyscalls();
-  assert.ok(syscalls !== null);
-  const [ours, theirs] = syscalls.socketPair() ?? assert.fail('a pair of sockets');
-  t.after(() => [ours, theirs].forEach(closeSync));
+  const { syscalls, ours, theirs } = pairFor(t);
   let now = 0;
   const askedAt: number[] = [];
   const receiveNow: typeof syscalls.receiveNow = (...args) => {

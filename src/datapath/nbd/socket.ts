@@ -45,7 +45,7 @@ const ASKED_AT_ONCE = 4;
 /** ioctl(2) of a Unix socket: what was sent and not yet read, in bytes of the kernel's memory. */
 const SIOCOUTQ = 0x5411;
 /** Who has so much to take, by SIOCOUTQ, is left alone for so long before each asking, which takes the lock that its next request needs (random reads of
- *  4 KiB at depth 32, whose client has a processor for itself: 74 to 80 thousand a second, nbdkit 48; no difference at depths 2, 4 and 8, where there is less to take). */
+ *  4 KiB at depth 32, whose client has a processor for itself: 74 to 80 thousand a second, nbdkit 48; 65 and 64 at depth 8, where there is less to take). */
 const MUCH_BYTES = 40 * 1024;
 const UNASKED_US = 10;
 /** A client that waits for each answer never has others: it is asked less and less often, as that takes a fortieth of such a request. */
