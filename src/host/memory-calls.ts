@@ -5,7 +5,7 @@ import { mapFailed } from './koffi.ts';
 import type { Foreign, Koffi, Libc } from './koffi.ts';
 import { openReadRing } from './read-ring.ts';
 import { openRequestQueue } from './request-queue.ts';
-import type { RequestQueue } from './request-queue.ts';
+import type { ClosableQueue, RequestQueue } from './request-queue.ts';
 
 const PAGE_BYTES = 4096;
 const PROT_READ = 1;
@@ -22,7 +22,7 @@ export type MemoryCalls = {
   /** Memory shared with every process that maps the file; `length` bytes from its start. null when it can't be had. */
   mapShared(fd: number, length: number): ArrayBuffer | null;
   /** Reads and writes in flight, for direct I/O; null where the kernel has no Linux AIO, or no place for one more process with it. */
-  openRequestQueue(slots: number, slotBytes: number): RequestQueue | null;
+  openRequestQueue(slots: number, slotBytes: number): ClosableQueue | null;
   /** Reads in flight through the page cache; null where the kernel has no io_uring for us. It takes no writes. The lock of the descriptor `lock` lasts until none is in flight, whoever has ended. */
   openReadQueue(slots: number, slotBytes: number, lock: number): RequestQueue | null;
   /** Page-aligned memory, as direct I/O wants it; kept until the process ends. */

@@ -3,8 +3,8 @@
 
 import type { Koffi, Libc } from './koffi.ts';
 
-/** io_setup(2), io_getevents(2), io_submit(2): older than the time when all machines got the same numbers. */
-const SYS = process.arch === 'x64' ? { setup: 206, getEvents: 208, submit: 209 } : { setup: 0, submit: 2, getEvents: 4 };
+/** io_setup(2), io_destroy(2), io_getevents(2), io_submit(2): older than the time when all machines got the same numbers. */
+const SYS = process.arch === 'x64' ? { setup: 206, destroy: 207, getEvents: 208, submit: 209 } : { setup: 0, destroy: 1, submit: 2, getEvents: 4 };
 const OPCODE = { read: 0, write: 1 } as const;
 
 /** Slots of aligned memory that the kernel fills, or writes from. */
@@ -18,8 +18,11 @@ export type RequestQueue = {
   wait(finished: (slot: number, result: number, late: boolean) => void, most: number): void;
 };
 
+/** `close`: no more requests; it waits for those in flight, and the kernel has a place for one more process. The memory stays. */
+export type ClosableQueue = RequestQueue & { close(): void };
+
 /** The first page has the control block of each submission and the events, the rest are the slots. */
-export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: number, slotBytes: number): RequestQueue | null {
+export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: number, slotBytes: number): ClosableQueue | null {
   const setup = libc.func('long syscall(long number, uint32_t events, uint64_t *context)');
   const call = libc.func('long syscall(long number, uint64_t context, int64_t a, uint64_t b, uint64_t c, uint64_t d)');
   // Addresses of a process and everything else here are exact as numbers: a BigInt each would be garbage to collect.
@@ -48,6 +51,7 @@ export function openRequestQueue(libc: Libc, koffi: Koffi, at: unknown, slots: n
       const result = call(SYS.submit, context, 1, base + POINTER, 0, 0);
       return result === 1 ? 0 : -koffi.errno();
     },
+    close: () => void call(SYS.destroy, context, 0, 0, 0, 0),
     // All is on its way, and is told of when it is waited for.
     poll: () => undefined,
     wait(finished, most) {

@@ -36,7 +36,7 @@ for (const [who, sendBytes] of [
   test(`a rehearsal of ${who} reads, writes and flushes in each of its rounds, and leaves no descriptor and no record`, (t) => {
     const syscalls = realSyscalls();
     const folder = folderFor(t);
-    const calls = { reads: 0, writes: 0, flushes: 0, told: 0, vain: 0 };
+    const calls = { reads: 0, writes: 0, flushes: 0, told: 0, vain: 0, queues: 0, begun: 0, closed: 0 };
     const counting: Syscalls = {
       ...syscalls,
       growSendBuffer: (socket, wanted) => syscalls.growSendBuffer(socket, Math.min(wanted, sendBytes)),
@@ -61,16 +61,35 @@ for (const [who, sendBytes] of [
         if (result === -EAGAIN) calls.vain += 1;
         return result;
       },
+      openRequestQueue: (...args) => {
+        const queue = syscalls.openRequestQueue(...args);
+        assert.ok(queue !== null);
+        calls.queues += 1;
+        return {
+          ...queue,
+          begin: (...asked) => {
+            calls.begun += 1;
+            return queue.begin(...asked);
+          },
+          close: () => {
+            calls.closed += 1;
+            queue.close();
+            assert.ok(queue.begin('read', 0, 0, 0, 512) < 0, 'the kernel has no such queue any more');
+          },
+        };
+      },
       // As on a machine where each call takes long.
       microseconds: () => (now += 400),
     };
     let now = 0;
     const before = descriptors();
     rehearse(counting, folder);
-    // Two of each are of the end, for each of the two sessions that are kept.
-    assert.equal(calls.reads, 8 * 120 + 4);
+    // Of direct I/O half are waited for, half begun ahead. Two of each are of the end, for each of the three sessions that are kept.
+    assert.equal(calls.reads, 8 * 120 + 4 * 60 + 6);
     // Each long write is one block, and then what is left.
-    assert.equal(calls.writes, 8 * 60 + 20 * 30 * 2 + 4);
+    assert.equal(calls.writes, 8 * 60 + 4 * 30 + 20 * 30 * 2 + 6);
+    assert.equal(calls.begun, 4 * (60 + 30));
+    assert.deepEqual([calls.queues, calls.closed], [1, 1]);
     assert.deepEqual([calls.told, calls.vain], [10, 8]);
     assert.ok(calls.flushes >= 8, `${calls.flushes} segments were flushed`);
     assert.equal(descriptors(), before);

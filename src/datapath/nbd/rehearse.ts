@@ -1,11 +1,12 @@
 // What a spare process does before it has a client: it serves one that is not there, by all the code that serves a real one, so that
 // little is compiled for the first time while a client waits (4.2 to 2.6 ms until it is greeted, 0.7 to 0.3 for its first read). Its VBD is
-// rehearsal-folder.ts's, its client the other end of a pair of sockets. What stays is what is mapped of that VBD, a slot of its counters, and two
-// sessions without their buffers.
+// rehearsal-folder.ts's, its client the other end of a pair of sockets. What stays is what is mapped of that VBD, a slot of its counters, three
+// sessions without their buffers, and the memory that the one with direct I/O had for its requests.
 
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VbdPlan } from '../../core/types.ts';
+import type { ClosableQueue } from '../../host/request-queue.ts';
 import type { Syscalls } from '../../host/syscalls.ts';
 import { countersForNobody } from './counters.ts';
 import { makePoison } from './flush-vbd.ts';
@@ -23,12 +24,9 @@ import { CMD, IHAVEOPT, OPT, REQUEST_BYTES, REQUEST_MAGIC } from './wire/constan
 
 const DEVICE = '/dev/zero';
 const BLOCK_BYTES = 512;
-/** Each with a VBD and a handshake of its own, as V8 takes what it has only seen one of for a constant. */
-const ROUNDS = 8;
-const FIRST_ROUNDS = 2;
-/** Of a round, of one block each: a pair of sockets holds them and their answers, where there is nobody to take them meanwhile. */
+/** Of a session, of one block each: a pair of sockets holds them and their answers, where there is nobody to take them meanwhile. */
 const REQUESTS = 240;
-/** Of so many the first is a write and the last a flush. */
+/** Of so many the first is a write and the last a flush. With direct I/O the later half comes so many at a time: alone a request is waited for, and not begun ahead. */
 const FLUSHED = 4;
 
 /** Sessions of writes that are written as they come in, each in parts: most of a copy to a VBD is in their loop. So many of them that it is
@@ -52,12 +50,26 @@ const SOCKET_BYTES = 256 * 1024;
 /** Nobody takes more than is sent: a call that waits so long waits for nothing. */
 const WAIT_MS = 1000;
 
-type Stage = { readonly syscalls: Syscalls; readonly plan: VbdPlan; readonly device: number; readonly client: number; readonly server: number };
+type Stage = {
+  readonly syscalls: Syscalls;
+  readonly plan: VbdPlan;
+  readonly device: number;
+  readonly client: number;
+  readonly server: number;
+  readonly direct: Syscalls;
+};
+
+/** Through the page cache, with a client that takes each answer before it asks for more (as far as the server can tell) or takes none meanwhile; or direct I/O. */
+type Way = 'taken' | 'untaken' | 'direct';
+/** Each session with a VBD and a handshake of its own, as V8 takes what it has only seen one of for a constant. All ways first, a little of each: what is compiled before it has met all of them is thrown away when it does. */
+const FIRST_WAYS: readonly Way[] = ['taken', 'untaken', 'direct'];
+const LATER_WAYS: readonly Way[] = [...FIRST_WAYS, ...FIRST_WAYS, ...FIRST_WAYS];
 
 /** Whatever goes wrong here is no failure: a real client will be told. */
 export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
   if (folder === undefined) return;
   const fds: number[] = [];
+  const direct = directCalls(syscalls);
   try {
     const pair = syscalls.socketPair();
     if (pair === null) return;
@@ -66,32 +78,47 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
     const device = openSync(DEVICE, 'r+');
     fds.push(device);
     const [client, server] = pair;
-    const stage = { syscalls, plan: readPlan(folder), device, client, server };
+    const stage = { syscalls, plan: readPlan(folder), device, client, server, direct: direct.syscalls };
     const { lock } = openWhole(stage, folder);
     if (lock !== null) fds.push(lock);
     for (let round = 0; round < TELLINGS; round += 1) beTold(stage, folder);
     // Some of each kind of request first: what is compiled before it has met all of them is thrown away when it does.
-    for (let round = 0; round < FIRST_ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
+    for (const way of FIRST_WAYS) serveOnce(stage, way);
     waitForNothing(stage);
     for (let round = 0; round < LONG_ROUNDS; round += 1) serveLongWrites(stage);
-    for (let round = FIRST_ROUNDS; round < ROUNDS; round += 1) serveOnce(stage, round % 2 === 0);
-    for (const session of [kept.requests, kept.longWrites]) if (session !== null) forgetBuffers(session);
+    for (const way of LATER_WAYS) serveOnce(stage, way);
+    for (const session of [kept.requests, kept.direct, kept.longWrites]) if (session !== null) forgetBuffers(session);
   } catch {
     // Then it is only slower.
   } finally {
+    direct.close();
     for (const fd of fds) closeSync(fd);
   }
 }
 
+/** For sessions with direct I/O: the queue and the memory that each of them has until its process ends are got once, for all. */
+function directCalls(syscalls: Syscalls): { readonly syscalls: Syscalls; close(): void } {
+  let queue: ClosableQueue | null = null;
+  let memory: Uint8Array | null = null;
+  return {
+    syscalls: {
+      ...syscalls,
+      openRequestQueue: (slots, slotBytes) => (queue ??= syscalls.openRequestQueue(slots, slotBytes)),
+      alignedMemory: (length) => (memory ??= syscalls.alignedMemory(length)),
+    },
+    close: () => queue?.close(),
+  };
+}
+
 /** The last session of each kind, for as long as this process lives: what was compiled for a function goes when the last function made of the same source does. */
-const kept: { requests: Session | null; longWrites: Session | null } = { requests: null, longWrites: null };
+const kept: { requests: Session | null; direct: Session | null; longWrites: Session | null } = { requests: null, direct: null, longWrites: null };
 
 /** Something that was said did not arrive, and would be waited for. */
 const giveUp = (): never => {
   throw new Error('the rehearsal waits for nobody');
 };
 
-/** A session that seems slow, on a busy machine, would open a queue to read ahead by, and never close it. */
+/** A session through the page cache that seems slow, on a busy machine, would open a queue to read ahead by, and never close it. */
 const UNASSISTED = { park: giveUp, openAhead: (): null => null };
 
 /** As a real one is opened; its descriptors are where this process happens to have them. It is not served. */
@@ -153,29 +180,31 @@ function forgetBuffers({ socket, io }: Session): void {
   }
 }
 
-function openRehearsal({ syscalls, plan, device }: Stage): OpenedSession {
+function openRehearsal({ syscalls, direct, plan, device }: Stage, cache: VbdPlan['cache']): OpenedSession {
   const page = pageOfItsOwn(plan);
   const poison = makePoison(page, join(DEVICE, 'poisoned'));
   const places = { devices: [device], witnesses: [], end: device + 1 };
-  return sessionOf({ plan, places, syscalls, page, poison, counters: countersForNobody(), shares: true, lock: device });
+  const calls = cache === 'none' ? direct : syscalls;
+  return sessionOf({ plan: { ...plan, cache }, places, syscalls: calls, page, poison, counters: countersForNobody(), shares: true, lock: device });
 }
 
-/** `takes`: the client takes each answer before it asks for more, as far as the server can tell. */
-function serveOnce(stage: Stage, takes: boolean): void {
+function serveOnce(stage: Stage, way: Way): void {
   const { syscalls, server } = stage;
-  const opened = openRehearsal(stage);
-  sayAll(stage, conversation());
+  const opened = openRehearsal(stage, way === 'direct' ? 'none' : 'writeback');
+  sayAll(stage, conversation(way));
   // Where the server asks whether its client has answers to take, there is a moment to take them.
   const ioctl = (...asked: Parameters<Syscalls['ioctl']>): number => {
     takeAnswers(stage);
     return syscalls.ioctl(...asked);
   };
-  const socket = socketOf(server, server, takes ? { ...syscalls, ioctl } : syscalls);
+  const socket = socketOf(server, server, way === 'taken' ? { ...syscalls, ioctl } : syscalls);
   const mayWait = deadlineOn([server], { ...syscalls, limitWaiting: (fd) => syscalls.limitWaiting(fd, WAIT_MS) });
   const agreed = negotiate(socket, opened.exported, mayWait);
   if (agreed === null) return giveUp();
-  kept.requests = { ...opened.session(socket, agreed.negotiated), ...UNASSISTED };
-  serveRequests(kept.requests, agreed.rest);
+  const session = opened.session(socket, agreed.negotiated);
+  const served: Session = way === 'direct' ? { ...session, park: giveUp } : { ...session, ...UNASSISTED };
+  kept[way === 'direct' ? 'direct' : 'requests'] = served;
+  serveRequests(served, agreed.rest);
   takeAnswers(stage);
 }
 
@@ -187,7 +216,7 @@ function serveLongWrites(stage: Stage): void {
   );
   const writes = Array.from({ length: LONG_WRITES }, () => parts).flat();
   sayAll(stage, [...writes, request(CMD.DISC, 0, 0)]);
-  const opened = openRehearsal(stage).session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
+  const opened = openRehearsal(stage, 'writeback').session(socketOf(server, server, syscalls), { structured: true, contexts: [] });
   kept.longWrites = { ...opened, streamFrom: LONG_FROM_BYTES, ...UNASSISTED };
   serveRequests(kept.longWrites, new Uint8Array(0));
   takeAnswers(stage);
@@ -211,14 +240,20 @@ function takeAnswers({ syscalls, client }: Stage): void {
   while (syscalls.receiveNow(client, address, answers.length) > 0);
 }
 
-/** All that the client says, from its flags to its leaving: each request is a message, and so comes by itself. */
-function conversation(): readonly Buffer[] {
+/** All that the client says, from its flags to its leaving: each message comes by itself. */
+function conversation(way: Way): readonly Buffer[] {
   const flags = Buffer.from([0, 0, 0, 3]);
   const requests = Array.from({ length: REQUESTS }, (_, index) => {
     if (index % FLUSHED === FLUSHED - 1) return request(CMD.FLUSH, 0, 0);
     return request(index % FLUSHED === 0 ? CMD.WRITE : CMD.READ, index * BLOCK_BYTES, BLOCK_BYTES);
   });
-  return [Buffer.concat([flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6)]), ...requests, request(CMD.DISC, 0, 0)];
+  const alone = way === 'direct' ? requests.length / 2 : requests.length;
+  const together = Array.from({ length: (requests.length - alone) / FLUSHED }, (_, group) => {
+    const first = alone + group * FLUSHED;
+    return Buffer.concat(requests.slice(first, first + FLUSHED));
+  });
+  const said = [...requests.slice(0, alone), ...together, request(CMD.DISC, 0, 0)];
+  return [Buffer.concat([flags, option(OPT.STRUCTURED_REPLY, 0), option(OPT.GO, 6)]), ...said];
 }
 
 /** With so many bytes of data, all zero: of GO, the VBD without a name and no questions. */
