@@ -116,7 +116,7 @@ function serveNext(loop: Loop): 'served' | 'leave' | number {
     serve(loop, request, loop.at + REQUEST_BYTES);
     const us = lap(loop);
     loop.counters.took(kindOf(request), us);
-    if (waitedForDevice(us, request.length)) loop.socket.waited?.();
+    if (waitedForDevice(us, request.length)) loop.socket.waited?.(request.type === CMD.READ);
     // What is read in parts is judged part by part.
     if (request.type === CMD.READ && request.length <= partOf(loop, request)) loop.coldness.took(us, request.length);
     if (loop.filled >= SEND_BYTES || loop.absorbed >= SEND_BYTES || loop.coldness.cold()) {

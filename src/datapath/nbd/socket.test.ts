@@ -42,7 +42,7 @@ test('what comes is read meanwhile only as long as the client has answers to tak
   assert.equal(server.read(taken, 0, 28), 28, 'what came is still there');
 });
 
-test('after a request that waited for its device the next four are waited for asleep', (t) => {
+test('after a write or a flush that waited for its device the next four are waited for asleep', (t) => {
   const { syscalls, ours, theirs } = pairFor(t);
   let asked = 0;
   const receiveNow: typeof syscalls.receiveNow = (...args) => {
@@ -61,7 +61,7 @@ test('after a request that waited for its device the next four are waited for as
   };
   askedFor();
   assert.equal(askedFor(), 1, 'the client is quick');
-  server.waited?.();
+  server.waited?.(false);
   assert.deepEqual([askedFor(), askedFor(), askedFor(), askedFor(), askedFor()], [0, 0, 0, 0, 1]);
 });
 
@@ -93,6 +93,17 @@ function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs
   return { asks, server, letCome: () => void (comes = true) };
 }
 
+test('after a read that waited for its device the next request is asked for a little longer: its client has to wake up', (t) => {
+  const { asks, server } = contended(t);
+  const afterRead = (afterUs: number): boolean => {
+    server.waited?.(true);
+    return asks(false, afterUs);
+  };
+  assert.deepEqual([afterRead(60), afterRead(60)], [false, true]);
+  assert.deepEqual([asks(false, 60), asks(false, 60)], [true, false], 'a client that was not asleep takes too long by that');
+  assert.deepEqual([afterRead(90), afterRead(90)], [false, false]);
+});
+
 test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {
   const { asks, letCome } = contended(t);
   letCome();
@@ -109,7 +120,7 @@ test('what was asked for in vain four times in a row is waited for asleep, sixte
   const rest = (): boolean => at.asks(true, 5);
   assert.equal(rest(), false, 'how soon it comes is not known yet');
   assert.deepEqual(times(4, rest), [true, true, true, true]);
-  at.server.waited?.();
+  at.server.waited?.(false);
   assert.deepEqual(
     times(16, rest),
     times(16, () => false),
