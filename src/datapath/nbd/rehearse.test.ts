@@ -1,7 +1,7 @@
 // A rehearsal that fails is told to nobody: here it is seen to go through, and to leave nothing open.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -74,7 +74,9 @@ for (const [who, sendBytes] of [
           close: () => {
             calls.closed += 1;
             queue.close();
-            assert.ok(queue.begin('read', 0, 0, 0, 512) < 0, 'the kernel has no such queue any more');
+            const zero = openSync('/dev/zero', 'r');
+            assert.ok(queue.begin('read', 0, zero, 0, 512) < 0, 'the kernel has no such queue any more');
+            closeSync(zero);
           },
         };
       },
@@ -95,6 +97,42 @@ for (const [who, sendBytes] of [
     assert.equal(descriptors(), before);
     assert.deepEqual(readdirSync(join(folder, 'processes')), []);
   });
+
+test('a queue is closed whatever happens, and who gets none asks for none again, nor for one to read ahead by', (t) => {
+  const syscalls = realSyscalls();
+  const folder = folderFor(t);
+  const before = descriptors();
+  let now = 0;
+  const asked = { queues: 0, memory: 0, rings: 0, closed: 0 };
+  const slow: Syscalls = {
+    ...syscalls,
+    microseconds: () => (now += 400),
+    openReadQueue: () => {
+      asked.rings += 1;
+      return null;
+    },
+  };
+  rehearse({ ...slow, openRequestQueue: () => ((asked.queues += 1), null) }, folder);
+  rehearse({ ...slow, alignedMemory: () => ((asked.memory += 1), null) }, folder);
+  const broken: Syscalls['openRequestQueue'] = (...args) => {
+    const queue = syscalls.openRequestQueue(...args);
+    assert.ok(queue !== null);
+    const close = (): void => {
+      asked.closed += 1;
+      queue.close();
+    };
+    return {
+      ...queue,
+      close,
+      wait: () => {
+        throw new Error('broken');
+      },
+    };
+  };
+  rehearse({ ...slow, openRequestQueue: broken }, folder);
+  assert.deepEqual(asked, { queues: 1, memory: 1, rings: 0, closed: 1 });
+  assert.equal(descriptors(), before);
+});
 
 test('what others have left in the shared page changes nothing, and nothing is left there', (t) => {
   const folder = folderFor(t);

@@ -91,20 +91,21 @@ export function rehearse(syscalls: Syscalls, folder: string | undefined): void {
   } catch {
     // Then it is only slower.
   } finally {
-    direct.close();
     for (const fd of fds) closeSync(fd);
+    direct.close();
   }
 }
 
 /** For sessions with direct I/O: the queue and the memory that each of them has until its process ends are got once, for all. */
 function directCalls(syscalls: Syscalls): { readonly syscalls: Syscalls; close(): void } {
-  let queue: ClosableQueue | null = null;
-  let memory: Uint8Array | null = null;
+  // undefined = not asked for yet; whoever is refused once does not ask again.
+  let queue: ClosableQueue | null | undefined;
+  let memory: Uint8Array | null | undefined;
   return {
     syscalls: {
       ...syscalls,
-      openRequestQueue: (slots, slotBytes) => (queue ??= syscalls.openRequestQueue(slots, slotBytes)),
-      alignedMemory: (length) => (memory ??= syscalls.alignedMemory(length)),
+      openRequestQueue: (slots, slotBytes) => (queue = queue === undefined ? syscalls.openRequestQueue(slots, slotBytes) : queue),
+      alignedMemory: (length) => (memory = memory === undefined ? syscalls.alignedMemory(length) : memory),
     },
     close: () => queue?.close(),
   };
@@ -202,7 +203,7 @@ function serveOnce(stage: Stage, way: Way): void {
   const agreed = negotiate(socket, opened.exported, mayWait);
   if (agreed === null) return giveUp();
   const session = opened.session(socket, agreed.negotiated);
-  const served: Session = way === 'direct' ? { ...session, park: giveUp } : { ...session, ...UNASSISTED };
+  const served: Session = way === 'direct' && session.ahead !== null ? { ...session, park: giveUp } : { ...session, ...UNASSISTED };
   kept[way === 'direct' ? 'direct' : 'requests'] = served;
   serveRequests(served, agreed.rest);
   takeAnswers(stage);

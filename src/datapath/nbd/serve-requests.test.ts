@@ -59,12 +59,12 @@ function serve(disk: Buffer, input: Buffer, sizes: Iterator<number>, streamFrom:
   return sent();
 }
 
-function serveOn(socket: Socket, io: VbdIo, streamFrom: number): void {
+function serveOn(socket: Socket, io: VbdIo, streamFrom: number, by = clock): void {
   const page = makeSharedPage(new ArrayBuffer(sharedPageBytes(1)), 1);
   const counters = makeCounters(new ArrayBuffer(COUNTERS_BYTES), 0);
   const served = { sizeBytes: SIZE, readOnly: false, minimumBytes: 1, contexts: false };
   serveRequests(
-    { socket, io, ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, clock, served, structured: false, contexts: [] },
+    { socket, io, ahead: null, streamFrom, gatherBytes: 0, partBytes: 4096, page, counters, clock: by, served, structured: false, contexts: [] },
     new Uint8Array(0),
   );
 }
@@ -133,6 +133,26 @@ test('what comes while the client has answers to take is answered with what came
   serveOn(socket, ioOn(Buffer.alloc(SIZE)), Infinity);
   assert.equal(sent().length, 5 * (16 + 512));
   assert.equal(times(), 2, 'three answers, then two');
+});
+
+test('the socket is told of each request that waited for its device, and whether it was a read', () => {
+  const requests = [
+    requestBytes({ type: CMD.READ, offset: 0, length: 512, cookie: 1 }),
+    requestBytes({ type: CMD.WRITE, offset: 0, length: 1, cookie: 2 }),
+    Buffer.alloc(1),
+    requestBytes({ type: CMD.FLUSH, cookie: 3 }),
+    requestBytes({ type: CMD.DISC }),
+  ];
+  const waited: boolean[] = [];
+  let now = 0;
+  const served = (stepUs: number): readonly boolean[] => {
+    waited.length = 0;
+    const { socket } = feed(Buffer.concat(requests), [1000][Symbol.iterator]());
+    serveOn({ ...socket, waited: (read) => void waited.push(read) }, ioOn(Buffer.alloc(SIZE)), Infinity, () => (now += stepUs));
+    return waited;
+  };
+  assert.deepEqual(served(400), [true, false, false]);
+  assert.deepEqual(served(1), []);
 });
 
 test('what is answered leaves before a flush is waited for', () => {

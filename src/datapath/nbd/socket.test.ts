@@ -66,7 +66,12 @@ test('after a write or a flush that waited for its device the next four are wait
 });
 
 /** A server whose client needs its processor: what it sends comes when it is not asked for any more, `afterUs` later, until it is let come. */
-function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs: number) => boolean; readonly server: Socket; letCome(): void } {
+function contended(t: TestContext): {
+  readonly asks: (onItsWay: boolean, afterUs: number) => boolean;
+  askings(): number;
+  readonly server: Socket;
+  letCome(): void;
+} {
   const { syscalls, ours, theirs } = pairFor(t);
   let now = 0;
   let takesUs = 0;
@@ -90,11 +95,11 @@ function contended(t: TestContext): { readonly asks: (onItsWay: boolean, afterUs
     assert.equal(server.read(bytes, 0, 28, onItsWay), 28);
     return asked > 0;
   };
-  return { asks, server, letCome: () => void (comes = true) };
+  return { asks, askings: () => asked, server, letCome: () => void (comes = true) };
 }
 
 test('after a read that waited for its device the next request is asked for a little longer: its client has to wake up', (t) => {
-  const { asks, server } = contended(t);
+  const { asks, askings, server } = contended(t);
   const afterRead = (afterUs: number): boolean => {
     server.waited?.(true);
     return asks(false, afterUs);
@@ -102,6 +107,10 @@ test('after a read that waited for its device the next request is asked for a li
   assert.deepEqual([afterRead(60), afterRead(60)], [false, true]);
   assert.deepEqual([asks(false, 60), asks(false, 60)], [true, false], 'a client that was not asleep takes too long by that');
   assert.deepEqual([afterRead(90), afterRead(90)], [false, false]);
+  times(5, () => afterRead(3));
+  // Each step of the clock is four askings.
+  const asked = askings();
+  assert.ok(asked >= 4 * 75, `asked ${asked} times`);
 });
 
 test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {

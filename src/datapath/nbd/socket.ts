@@ -85,8 +85,8 @@ function makeWait(input: number, { receive, receiveNow, microseconds }: Syscalls
   let soonUs = POLL_US;
   const wait = (address: number, length: number, onItsWay: boolean): number => {
     const asking = onItsWay ? forRest : forRequest;
-    const withinUs = soonUs;
-    soonUs = POLL_US;
+    const withinUs = onItsWay ? POLL_US : soonUs;
+    if (!onItsWay) soonUs = POLL_US;
     const longestUs = onItsWay ? FIRST_POLL_US : withinUs;
     const pollUs = Math.min(asking.pollUs, longestUs);
     const began = microseconds();
@@ -108,8 +108,8 @@ function makeWait(input: number, { receive, receiveNow, microseconds }: Syscalls
     return result;
   };
   const waited = (read: boolean): void => {
-    if (read) soonUs = POLL_SLEEPER_US;
-    else for (const asking of [forRequest, forRest]) asking.asleep = Math.max(asking.asleep, ASLEEP);
+    soonUs = read ? POLL_SLEEPER_US : POLL_US;
+    if (!read) for (const asking of [forRequest, forRest]) asking.asleep = Math.max(asking.asleep, ASLEEP);
   };
   return { wait, waited };
 }
