@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { XvdError } from '../base/error.ts';
 import { MIB } from '../base/units.ts';
+import type { Generation } from '../core/types.ts';
 import type { Unplug } from '../hypervisor/hypervisor.ts';
 import { faultyHypervisor } from '../hypervisor/fake/faulty-hypervisor.ts';
 import { openWorld } from '../../test/sim/world.ts';
@@ -16,6 +17,7 @@ import { detachVbd } from './detach-vbd.ts';
 import { setState } from './end-vbd.ts';
 import { code } from './fixture-system.ts';
 import { formatDevice } from './format-device.ts';
+import { keepLeases } from './keep-leases.ts';
 import { reconcile } from './reconcile.ts';
 import { endDomain, startDomain } from './start-domain.ts';
 import type { System } from './system.ts';
@@ -66,6 +68,35 @@ test('a detach by force that was cut off is completed at the next start, used or
   assert.deepEqual(await states(system), [[1, 'revoked']]);
   dataPath.letGo(1);
   await reconcile(system);
+  assert.deepEqual(await states(system), []);
+});
+
+test('a VBD whose device takes its time to let go holds up no other whose lease has ended', async () => {
+  const world = await openWorld();
+  await formatDevice(world.system, { device: '/dev/sda', extentBytes: MIB });
+  for (const [source, domain] of [['vd:1', 'web01'] as const, ['vd:2', 'web02'] as const]) {
+    await createDisk(world.system, { sizeBytes: 2 * MIB, expiresInMs: 1000 });
+    await attachVbd(world.system, { source, target: 'xvda', domain, mode: 'w' });
+  }
+  const [first, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const slow = new Proxy(world.dataPath, {
+    get(target, name): unknown {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'close') return typeof value === 'function' ? value.bind(target) : value;
+      return async (generation: Generation): Promise<void> => {
+        if (generation === 1) await first.promise;
+        await target.close(generation);
+        if (generation === 2) other.resolve();
+      };
+    },
+  });
+  const system: System = { ...world.system, dataPaths: [slow] };
+  world.advance(2000);
+  const round = keepLeases(system, world.memory);
+  await other.promise;
+  assert.deepEqual((await states(system))[0], [1, 'revoked']);
+  first.resolve();
+  await round;
   assert.deepEqual(await states(system), []);
 });
 

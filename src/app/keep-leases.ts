@@ -26,6 +26,8 @@ export type LeaseMemory = {
 export const leaseMemory = (): LeaseMemory => ({ since: null, warned: new Map(), failed: new Map() });
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 60_000;
+/** VBDs that are ended at once: one whose device hangs is waited for, and must not hold up the rest. */
+const REVOKES_AT_ONCE = 8;
 
 export async function keepLeases(system: System, memory: LeaseMemory): Promise<{ nextWakeMs: number | null }> {
   const view = await look(system, async (reader, now) => {
@@ -49,7 +51,7 @@ export async function keepLeases(system: System, memory: LeaseMemory): Promise<{
   const over = view.attached.filter(({ disk }) => disk.expiresAt !== null && disk.expiresAt <= view.trusted && disk.onExpiry === 'revoke');
   const due = new Map([...view.begun, ...over.map(({ vbd }) => vbd)].map((vbd) => [vbd.generation, vbd]));
   for (const generation of memory.failed.keys()) if (!due.has(generation)) memory.failed.delete(generation);
-  for (const vbd of due.values()) await revoke(system, memory, view.now, vbd);
+  await revokeAll(system, memory, view.now, [...due.values()]);
   stopOver(
     system,
     view.copied.filter((disk) => disk !== null),
@@ -85,6 +87,14 @@ function stopOver(system: System, disks: readonly Disk[], trusted: WallMs): void
     if (disk.expiresAt === null || disk.expiresAt > trusted || disk.onExpiry !== 'revoke') continue;
     void stopCopies(system, new XvdError('DISK_EXPIRED', `the lease of ${unameOf(disk)} is over`), ({ diskId }) => diskId === disk.id);
   }
+}
+
+async function revokeAll(system: System, memory: LeaseMemory, now: WallMs, vbds: readonly Vbd[]): Promise<void> {
+  const waiting = vbds.values();
+  const next = async (): Promise<void> => {
+    for (const vbd of waiting) await revoke(system, memory, now, vbd);
+  };
+  await Promise.all(Array.from({ length: REVOKES_AT_ONCE }, next));
 }
 
 /** One that can't be revoked now stays reserved, is told once, and is tried again after a while that grows. */

@@ -57,7 +57,7 @@ export const limits = {
   claimMs: 5_000,
   /** How often a format looks at what others have formatted or attached meanwhile: each time, somebody else was done. */
   formatCompares: 64,
-  /** Ending a process is immediate unless it hangs in a dead device: then it is FENCE_UNPROVED. */
+  /** Ending a process is immediate unless it hangs in a dead device, and a device that takes nothing for so long hangs: FENCE_UNPROVED. */
   fenceMs: 10_000,
   /** sun_path of Linux has 108 bytes with its end. */
   socketPathBytes: 107,

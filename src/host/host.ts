@@ -51,12 +51,12 @@ export interface Host {
   verify(device: PlanDevice, fd?: number): Promise<void>;
   /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */
   zero(device: PlanDevice, ranges: readonly ByteRange[], progress?: (doneBytes: Bytes) => void, signal?: AbortSignal): Promise<void>;
-  /** Reads around any cache. */
+  /** Reads around any cache. DEVICE_FAILED, also of a device that hangs; so of writeBytes(). */
   readBytes(device: PlanDevice, range: ByteRange): Promise<Uint8Array>;
   /** Durable when it returns. */
   writeBytes(device: PlanDevice, offsetBytes: Bytes, data: Uint8Array): Promise<void>;
   /** Steps 2 and 3 of the fence: what was written in the ranges has reached the device, and no page cache of any node over
-   *  them holds a page, proved by asking the kernel. FENCE_UNPROVED when it can't be. Waits for no neighbour's pages. */
+   *  them holds a page, proved by asking the kernel. FENCE_UNPROVED when it can't be, or the device hangs. Waits for no neighbour's pages. */
   settle(device: PlanDevice, ranges: readonly ByteRange[]): Promise<void>;
   /** These spaces are nobody else's to format, unformat or attach as `phy:` until disposed or the process ends, however it ends: whoever
    *  asks for one of them meanwhile, in this process too, is DEVICE_BUSY after a short wait. Nothing else is kept from them. */

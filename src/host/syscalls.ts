@@ -31,6 +31,7 @@ const SHUT_RDWR = 2;
 export const EINTR = 4;
 export const EAGAIN = 11;
 const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
+const SYNC_FILE_RANGE_WRITE = 2;
 /** Wait before, write, wait after. */
 const SYNC_FILE_RANGE_ALL = 7;
 /** LOCK_EX | LOCK_NB */
@@ -107,6 +108,8 @@ export type BackgroundCalls = {
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<number>;
   syncRange(fd: number, offset: number, length: number): Promise<number>;
   writeBack(fd: number, offset: number, length: number): Promise<number>;
+  /** Sends the dirty pages of the range on their way, and does not wait for them; tells of no error of theirs. */
+  beginWriteBack(fd: number, offset: number, length: number): Promise<number>;
   dropCache(fd: number, offset: number, length: number): Promise<number>;
   ioctlBytes(fd: number, request: number, bytes: Uint8Array | null): Promise<number>;
 };
@@ -200,6 +203,7 @@ function bindFiles(libc: Libc, answer: Answer, background: Background): FileCall
     inBackground: {
       fallocate: (fd, mode, offset, length) => later.fallocate(fd, mode, offset, length),
       writeBack: (fd, offset, length) => later.writeBack(fd, offset, length, SYNC_FILE_RANGE_ALL),
+      beginWriteBack: (fd, offset, length) => later.writeBack(fd, offset, length, SYNC_FILE_RANGE_WRITE),
       dropCache: (fd, offset, length) => later.dropCache(fd, offset, length, POSIX_FADV_DONTNEED),
       ioctlBytes: (fd, request, bytes) => later.ioctlBytes(fd, request, bytes),
     },

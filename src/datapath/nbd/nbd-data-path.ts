@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, watch } from 'node:fs';
+import { close, closeSync, constants, existsSync, openSync, readFileSync, rmSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
@@ -279,5 +279,6 @@ function letGo({ vbd, server, watcher }: Served): void {
   watcher.close();
   // Not waited for: a client that is being handed over holds it up, and its process may hang.
   server.close();
-  for (const fd of vbd.fds) closeSync(fd);
+  // Nor are the devices: whoever closes one last writes back what its cache holds, and waits for it.
+  for (const fd of vbd.fds) close(fd, () => {});
 }

@@ -21,6 +21,9 @@ export const fallocate = async (fd: number, mode: number, offset: number, length
 /** Writes the dirty pages of the range, and waits for them and nothing else. The device's own cache is not flushed by it. */
 export const writeBackRange = async (fd: number, offset: number, length: number): Promise<boolean> => (await later?.writeBack(fd, offset, length)) === 0;
 
+/** Sends the dirty pages of the range on their way, and does not wait for them; tells of no error of theirs. */
+export const beginWriteBack = async (fd: number, offset: number, length: number): Promise<boolean> => (await later?.beginWriteBack(fd, offset, length)) === 0;
+
 export const dropRange = async (fd: number, offset: number, length: number): Promise<boolean> => (await later?.dropCache(fd, offset, length)) === 0;
 
 /** Writes back the range and flushes the device's own cache, waiting for no page outside. */
