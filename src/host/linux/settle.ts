@@ -149,8 +149,11 @@ async function writeBackAndDrop(fd: number, ranges: readonly Range[], gotOn: Got
   } finally {
     await sent;
   }
-  return true;
+  return failedNowhere(fd, ranges);
 }
+
+/** Of pages that are gone from the cache, too: the kernel tells each open file of an error once, whatever range it asks about. */
+const failedNowhere = async (fd: number, [range]: readonly Range[]): Promise<boolean> => range === undefined || writeBackRange(fd, range.offset, 1);
 
 /** What goes wrong is told by who waits for it. */
 async function beginAll(fd: number, ranges: readonly Range[]): Promise<void> {
