@@ -69,6 +69,8 @@ export type Syscalls = MemoryCalls &
     receive(fd: number, address: number, length: number): number;
     /** The same without waiting; -EAGAIN: nothing yet. */
     receiveNow(fd: number, address: number, length: number): number;
+    /** Lets others go first that wait for this processor (sched_yield(2)). */
+    yieldProcessor(): void;
     /** Bytes taken, or -errno (no signal when the other side is gone). */
     send(fd: number, address: number, length: number): number;
     /** Ends a connection both ways, whoever else has the socket open: its other side reads what was sent, then the end. 0 or -errno. */
@@ -219,6 +221,7 @@ function bindProcesses(
   | 'writeAt'
   | 'receive'
   | 'receiveNow'
+  | 'yieldProcessor'
   | 'send'
   | 'shutDown'
   | 'exitNow'
@@ -235,6 +238,7 @@ function bindProcesses(
   const pread = libc.func('int pread(int fd, uint64_t address, size_t length, int64_t position)');
   const pwrite = libc.func('int pwrite(int fd, uint64_t address, size_t length, int64_t position)');
   const recv = libc.func('int recv(int fd, uint64_t address, size_t length, int flags)');
+  const schedYield = libc.func('int sched_yield()');
   const send = libc.func('int send(int fd, uint64_t address, size_t length, int flags)');
   const shutdown = libc.func('int shutdown(int fd, int how)');
   const exit = libc.func('void _exit(int status)');
@@ -248,6 +252,7 @@ function bindProcesses(
     readAt: (fd, address, length, position) => answer(pread(fd, address, length, position)),
     writeAt: (fd, address, length, position) => answer(pwrite(fd, address, length, position)),
     receive: (fd, address, length) => answer(recv(fd, address, length, 0)),
+    yieldProcessor: () => void schedYield(),
     receiveNow: (fd, address, length) => answer(recv(fd, address, length, MSG_DONTWAIT)),
     send: (fd, address, length) => answer(send(fd, address, length, MSG_NOSIGNAL)),
     shutDown: (fd) => answer(shutdown(fd, SHUT_RDWR)),

@@ -69,6 +69,7 @@ test('after a write or a flush that waited for its device the next four are wait
 function contended(t: TestContext): {
   readonly asks: (onItsWay: boolean, afterUs: number) => boolean;
   askings(): number;
+  yields(): number;
   readonly server: Socket;
   letCome(): void;
 } {
@@ -77,6 +78,8 @@ function contended(t: TestContext): {
   let takesUs = 0;
   let comes = false;
   let asked = 0;
+  let yielded = 0;
+  const yieldProcessor = (): void => void (yielded += 1);
   const receiveNow: typeof syscalls.receiveNow = (...args) => {
     asked += 1;
     return comes ? syscalls.receiveNow(...args) : -EAGAIN;
@@ -85,17 +88,18 @@ function contended(t: TestContext): {
     now += takesUs;
     return syscalls.receive(...args);
   };
-  const server = socketOf(ours, ours, { ...syscalls, receiveNow, receive, microseconds: () => (now += 1) });
+  const server = socketOf(ours, ours, { ...syscalls, receiveNow, yieldProcessor, receive, microseconds: () => (now += 1) });
   const client = socketOf(theirs, theirs, syscalls);
   const bytes = Buffer.allocUnsafeSlow(4096);
   const asks = (onItsWay: boolean, afterUs: number): boolean => {
     asked = 0;
+    yielded = 0;
     takesUs = afterUs;
     client.write(bytes, 0, 28);
     assert.equal(server.read(bytes, 0, 28, onItsWay), 28);
     return asked > 0;
   };
-  return { asks, askings: () => asked, server, letCome: () => void (comes = true) };
+  return { asks, askings: () => asked, yields: () => yielded, server, letCome: () => void (comes = true) };
 }
 
 test('after a read that waited for its device the next request is asked for a little longer: its client has to wake up', (t) => {
@@ -111,6 +115,17 @@ test('after a read that waited for its device the next request is asked for a li
   // Each step of the clock is four askings.
   const asked = askings();
   assert.ok(asked >= 4 * 75, `asked ${asked} times`);
+});
+
+test('who asks for the request of a client that was asleep lets it have the processor, and asks nobody else so', (t) => {
+  const { asks, askings, yields, server } = contended(t);
+  times(4, () => {
+    server.waited?.(true);
+    return asks(false, 3);
+  });
+  assert.equal(yields(), askings() / 4, 'after each look at the clock');
+  assert.equal(asks(false, 3), true);
+  assert.equal(yields(), 0);
 });
 
 test('how long is asked for a request follows requests, and for what is on its way what was', (t) => {
