@@ -51,7 +51,7 @@ export interface Host {
   verify(device: PlanDevice, fd?: number): Promise<void>;
   /** Makes the ranges read as zeros for certain, durably, and tells progress. Never a bare discard. */
   zero(device: PlanDevice, ranges: readonly ByteRange[], progress?: (doneBytes: Bytes) => void, signal?: AbortSignal): Promise<void>;
-  /** Reads around any cache. DEVICE_FAILED, also of a device that hangs; so of writeBytes(). */
+  /** Reads around any cache. */
   readBytes(device: PlanDevice, range: ByteRange): Promise<Uint8Array>;
   /** Durable when it returns. */
   writeBytes(device: PlanDevice, offsetBytes: Bytes, data: Uint8Array): Promise<void>;

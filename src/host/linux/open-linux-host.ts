@@ -5,7 +5,6 @@ import { constants, realpathSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { limits } from '../../base/limits.ts';
 import { deviceNumber } from '../../core/device-number.ts';
-import type { PlanDevice } from '../../core/types.ts';
 import type { Host } from '../host.ts';
 import type { Programs } from '../programs.ts';
 import { aliveIsGone, alivePipes, forgetAlive, holdAlive } from './alive.ts';
@@ -19,7 +18,6 @@ import { settleDevice } from './settle.ts';
 import { listBlockDevices } from './list-block-devices.ts';
 import { realRoots } from './sys-block.ts';
 import type { SysRoots } from './sys-block.ts';
-import { untilItStalls } from './until-it-stalls.ts';
 import { zeroDevice } from './zero.ts';
 
 export type LinuxHostOptions = {
@@ -33,7 +31,7 @@ export type LinuxHostOptions = {
   readonly ownDmPrefix?: () => Promise<string>;
   /** Budget of zero(), so that wiping leaves the device to its users; null = as fast as it goes. */
   readonly wipeBytesPerSecond?: number | null;
-  /** A device that answers nothing for so long hangs; absent = limits.fenceMs. */
+  /** settle() gives up a device that takes nothing for so long; absent = limits.fenceMs. */
   readonly stallMs?: number;
   /** zero() at the idle I/O priority. */
   readonly idleWipes?: boolean;
@@ -54,7 +52,6 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
     roots = realRoots,
   } = options;
   const { stallMs = limits.fenceMs } = options;
-  const answered = <T>({ path }: PlanDevice, work: () => Promise<T>): Promise<T> => untilItStalls({ path, stallMs, code: 'DEVICE_FAILED' }, work);
   const source = (): LayerSource => ({ roots, programs, runFolder: realFolder(runFolder) });
   const files = new Set<string>();
   const nodes = new Set<string>();
@@ -81,8 +78,8 @@ export function openLinuxHost(options: LinuxHostOptions): Host {
         ...(progress === undefined ? {} : { progress }),
         ...(signal === undefined ? {} : { signal }),
       }),
-    readBytes: (device, range) => answered(device, () => readDevice(roots, device, range)),
-    writeBytes: (device, offsetBytes, data) => answered(device, () => writeDevice(roots, device, offsetBytes, data)),
+    readBytes: (device, range) => readDevice(roots, device, range),
+    writeBytes: (device, offsetBytes, data) => writeDevice(roots, device, offsetBytes, data),
     settle: async (device, ranges) => settleDevice({ ...source(), isOurDm: startsWith(await ownDmPrefix()), stallMs }, device, ranges),
     claim: (spaces) => claimSpaces(runFolder, spaces),
     holdAlive: (pipe) => holdAlive(runFolder, pipe),

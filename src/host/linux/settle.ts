@@ -41,7 +41,7 @@ type GotOn = () => void;
 /** DEVICE_FAILED; FENCE_UNPROVED, also of a device that hangs. */
 export async function settleDevice(options: SettleOptions, device: PlanDevice, ranges: readonly ByteRange[]): Promise<void> {
   if (ranges.length === 0) return;
-  await untilItStalls({ path: device.path, stallMs: options.stallMs, code: 'FENCE_UNPROVED' }, (gotOn) => settleAll(options, device, ranges, gotOn));
+  await untilItStalls(device.path, options.stallMs, (gotOn) => settleAll(options, device, ranges, gotOn));
 }
 
 async function settleAll(options: SettleOptions, device: PlanDevice, ranges: readonly ByteRange[], gotOn: GotOn): Promise<void> {
@@ -138,7 +138,7 @@ function openPlace(path: string, flushes: boolean): { number: number; writable: 
 
 /** All is sent on its way first, as the device takes most at once then; what has arrived is dropped meanwhile, which is a fifth of the work. */
 async function writeBackAndDrop(fd: number, ranges: readonly Range[], gotOn: GotOn): Promise<boolean> {
-  const sent = beginAll(fd, ranges);
+  const sent = beginAll(fd, ranges).catch(() => undefined);
   try {
     const cached = ranges.flatMap((range) => pieces(range, LOOK_BYTES)).filter(({ offset, length }) => cachedPages(fd, offset, length) !== 0);
     for (const { offset, length } of cached.flatMap((range) => pieces(range, PIECE_BYTES))) {

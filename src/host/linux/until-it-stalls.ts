@@ -2,17 +2,14 @@
 // call in the kernel can be taken back, and is waited for by the next work on that device: each tries no more than the one before.
 
 import { XvdError } from '../../base/error.ts';
-import type { ErrorCode } from '../../base/error.ts';
 
 /** What was left to itself and has not ended, by the path of its device. */
 const left = new Map<string, Promise<unknown>>();
 
-export type Stall = { readonly path: string; readonly stallMs: number; readonly code: ErrorCode };
-
-/** `code` when the work has not called `gotOn` for so long; that throws then, so that what comes back late does no more. */
-export async function untilItStalls<T>({ path, stallMs, code }: Stall, work: (gotOn: () => void) => Promise<T>): Promise<T> {
+/** FENCE_UNPROVED when the work has not called `gotOn` for so long; that throws then, so that what comes back late does no more. */
+export async function untilItStalls<T>(path: string, stallMs: number, work: (gotOn: () => void) => Promise<T>): Promise<T> {
   const stalled = Promise.withResolvers<never>();
-  const error = new XvdError(code, `${path} has not answered for ${stallMs} ms: it may hang`);
+  const error = new XvdError('FENCE_UNPROVED', `${path} has not answered for ${stallMs} ms: it may hang`);
   let gaveUp = false;
   const timer = setTimeout(() => {
     gaveUp = true;
