@@ -7,7 +7,7 @@ import { XvdError } from '../../base/error.ts';
 const left = new Map<string, Promise<unknown>>();
 
 /** FENCE_UNPROVED when the work has not called `gotOn` for so long; that throws then, so that what comes back late does no more. */
-export async function untilItStalls<T>(path: string, stallMs: number, work: (gotOn: () => void) => Promise<T>): Promise<T> {
+export async function untilItStalls(path: string, stallMs: number, work: (gotOn: () => void) => Promise<void>): Promise<void> {
   const stalled = Promise.withResolvers<never>();
   const error = new XvdError('FENCE_UNPROVED', `${path} has not answered for ${stallMs} ms: it may hang`);
   let gaveUp = false;
@@ -19,12 +19,12 @@ export async function untilItStalls<T>(path: string, stallMs: number, work: (got
     if (gaveUp) throw error;
     timer.refresh();
   };
-  let running: Promise<T> | null = null;
+  let running: Promise<void> | null = null;
   try {
     await Promise.race([left.get(path), stalled.promise]);
     gotOn();
     running = work(gotOn);
-    return await Promise.race([running, stalled.promise]);
+    await Promise.race([running, stalled.promise]);
   } catch (cause) {
     if (running !== null && gaveUp) leave(path, running);
     throw cause;
@@ -33,7 +33,7 @@ export async function untilItStalls<T>(path: string, stallMs: number, work: (got
   }
 }
 
-function leave(path: string, running: Promise<unknown>): void {
+function leave(path: string, running: Promise<void>): void {
   const all = Promise.allSettled([left.get(path), running]).then(() => {
     if (left.get(path) === all) left.delete(path);
   });
